@@ -1,0 +1,121 @@
+"""What a session tells its owner: small frozen facts, in the order in which they became true.
+
+The rule: exactly one `CallEnded` comes, and it comes last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from quic_transport.codec.profile import EncodedFrame
+from quic_transport.errors import FacewireError, LocalError, RemoteError
+from quic_transport.messages import Hello, Reason
+
+
+class Ending(Enum):
+    """How a call came to its end."""
+
+    HUNG_UP = "we hung up"
+    PEER_HUNG_UP = "the peer hung up"
+    PEER_LOST = "the peer fell silent"
+    PEER_REFUSED = "the peer refused"
+    WE_REFUSED = "we refused the peer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """Server only: an authenticated caller waits for `accept()` or `refuse()`."""
+
+    hello: Hello
+    """What the caller said."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOpened:
+    """Both hellos have crossed and fit: frames may flow."""
+
+    hello: Hello
+    """What the peer said."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReceived:
+    """A parameter frame has arrived, in order."""
+
+    frame: EncodedFrame
+    """The frame; `capture_time` is on the sender's clock, rounded to a millisecond."""
+    arrival: float
+    """Seconds on our clock at which its last byte came."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeWanted:
+    """The next frame that is sent must be a keyframe."""
+
+    why: str
+    """"peer" (its decoder asked) or "queue" (a queue of ours was dropped as a whole)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarProgress:
+    """Part of an avatar has crossed, in either direction."""
+
+    done: int
+    """Bytes so far, including what was there before."""
+    total: int
+    """Bytes in all."""
+    sending: bool
+    """True at the side that sends the avatar."""
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarReceived:
+    """The peer's avatar is here, whole and verified (or came from the cache)."""
+
+    avatar_id: str
+    """64 hex digits."""
+    data: bytes
+    """The file."""
+    cached: bool = False
+    """Whether it was already here."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReady:
+    """The peer's renderer is warm; frames from now on are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStats:
+    """The peer's counters, for our table."""
+
+    values: dict[str, float]
+    """Name → number."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The last event of a call."""
+
+    how: Ending
+    """What kind of end."""
+    sentence: str
+    """Cause and remedy for the user."""
+    reason: Reason = Reason.HUNG_UP
+    """The code of a refusal; HUNG_UP for clean ends, TIMEOUT for a lost peer."""
+
+    def error(self) -> FacewireError | None:
+        """What to raise: None after a clean end, LocalError if a wrong token or a busy peer is
+        ours to mend, RemoteError otherwise."""
+        if self.how in (Ending.HUNG_UP, Ending.PEER_HUNG_UP):
+            return None
+        if self.reason in (Reason.WRONG_TOKEN, Reason.BUSY) and self.how is Ending.PEER_REFUSED:
+            return LocalError(self.sentence)
+        return RemoteError(self.sentence)
+
+
+Event = (
+    Ringing | CallOpened | FrameReceived | KeyframeWanted | AvatarProgress | AvatarReceived
+    | PeerReady | PeerStats | CallEnded
+)  # fmt: skip

@@ -1,0 +1,386 @@
+"""The messages of the control stream, and how each is written as bytes.
+
+The rule: a message validates itself when it is made, so an invalid one can neither be sent nor
+come out of the splitter; any bytes give a message, ask for more, or raise WireError.
+Reference: docs/wire-format.md, "Messages".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar
+
+import numpy as np
+
+from quic_transport.errors import LocalError, WireError
+from quic_transport.params import PARAM_DIM, ParamBounds
+from quic_transport.wire import VERSION, Reader, Writer, encode_varint, peek_varint
+
+TOKEN_BYTES = 16
+AVATAR_ID_BYTES = 32
+MAX_MESSAGE_BYTES = 2048
+"""Of one message's body. A full hello has about 1,000 bytes."""
+MAX_TEXT_BYTES = 256
+MAX_AVATAR_BYTES = 64 * 2**20
+"""What a receiver accepts by default. The largest trained heads have about 30 MB."""
+MAX_FPS = 240.0
+MAX_STATS = 32
+
+
+class Reason(IntEnum):
+    """Why a call is refused or ended; the code on the wire."""
+
+    HUNG_UP = 0
+    WRONG_TOKEN = 1
+    VERSION = 2
+    BUSY = 3
+    ROLES = 4
+    SCHEMA = 5
+    PROFILE = 6
+    BOUNDS = 7
+    AVATAR = 8
+    PROTOCOL = 9
+    TIMEOUT = 10
+    FAILED = 11
+
+    @classmethod
+    def of(cls, code: int) -> Reason:
+        """The reason with this code; FAILED for codes from the future."""
+        return cls(code) if code in set(cls) else cls.FAILED
+
+
+def _need(ok: bool, sentence: str) -> None:
+    if not ok:
+        raise LocalError(sentence)
+
+
+def _short_text(value: str, what: str) -> None:
+    _need(
+        len(value.encode("utf-8", "replace")) <= MAX_TEXT_BYTES and value.isprintable(),
+        f"{what} must be printable text of at most {MAX_TEXT_BYTES} bytes",
+    )
+
+
+def clip_sentence(text: str) -> str:
+    """`text` made fit to be sent as a reason: one printable line of at most 256 bytes."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return line.encode("utf-8", "replace")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """What a sender says at hello about the face that it is going to send."""
+
+    name: str
+    """The avatar's or person's name, printable, at most 256 bytes; for display only."""
+    schema: str
+    """Names the 46 expression numbers: a key of `params.SCHEMAS`."""
+    extractor: str
+    """Which tracker makes the parameters, e.g. "mediapipe"; compared with the avatar's."""
+    profile: str
+    """The parameter codec's profile, e.g. "eg0"."""
+    fps: float
+    """Nominal frame rate, frames per second, in (0, 240]."""
+    bounds: ParamBounds
+    """The quantiser's range, 49 pairs; both ends must use the same."""
+    avatar_id: str
+    """SHA-256 of the avatar file, 64 lower-case hex digits."""
+    avatar_size: int
+    """The avatar file's size, bytes, > 0."""
+    mode: str = "stream"
+    """How frames cross: "stream" is one reliable, ordered stream."""
+
+    def __post_init__(self) -> None:
+        for what in ("name", "schema", "extractor", "profile", "mode"):
+            _short_text(getattr(self, what), what)
+        _need(
+            math.isfinite(self.fps) and 0 < self.fps <= MAX_FPS,
+            f"fps must lie in (0, {MAX_FPS:g}], not {self.fps}",
+        )
+        _need(
+            len(self.avatar_id) == 2 * AVATAR_ID_BYTES
+            and all(c in "0123456789abcdef" for c in self.avatar_id),
+            "avatar_id must be 64 lower-case hex digits",
+        )
+        _need(0 < self.avatar_size < 2**63, f"avatar_size must be positive, not {self.avatar_size}")
+
+    def mismatch(self, schema: str, extractor: str, bounds: ParamBounds) -> str | None:
+        """One sentence if this offer does not fit an avatar with these properties, else None."""
+        if self.schema != schema:
+            return f"the sender's schema is {self.schema}, its avatar's is {schema}"
+        if self.extractor != extractor:
+            return f"the sender tracks with {self.extractor}, its avatar was made with {extractor}"
+        if not self.bounds.equals(bounds):
+            return "the sender's parameter bounds are not those of its avatar"
+        return None
+
+    def write(self, w: Writer) -> None:
+        for text in (self.name, self.schema, self.extractor, self.profile, self.mode):
+            w.text(text)
+        w.f32(self.fps)
+        w.fixed(self.bounds.low.astype("<f4").tobytes())
+        w.fixed(self.bounds.high.astype("<f4").tobytes())
+        w.fixed(bytes.fromhex(self.avatar_id))
+        w.varint(self.avatar_size)
+
+    @staticmethod
+    def read(r: Reader) -> Offer:
+        name, schema, extractor, profile, mode = (r.text(MAX_TEXT_BYTES) for _ in range(5))
+        fps = r.f32()
+        low = np.frombuffer(r.fixed(4 * PARAM_DIM), "<f4")
+        high = np.frombuffer(r.fixed(4 * PARAM_DIM), "<f4")
+        avatar_id = r.fixed(AVATAR_ID_BYTES).hex()
+        return Offer(name, schema, extractor, profile, fps, ParamBounds(low, high), avatar_id,
+                     r.varint(), mode)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message each way: who speaks, and what this side sends and receives."""
+
+    kind: ClassVar[int] = 1
+    token: bytes
+    """16 bytes from the invite in the client's hello; empty in the server's."""
+    receives: bool
+    """Whether this side wants the other's face."""
+    offer: Offer | None = None
+    """What this side sends; None if it sends nothing."""
+    version: int = VERSION
+    """Protocol version; never changes its place, so that any two versions can refuse."""
+
+    def __post_init__(self) -> None:
+        _need(len(self.token) in (0, TOKEN_BYTES), f"a token has {TOKEN_BYTES} bytes")
+
+    def write(self, w: Writer) -> None:
+        w.varint(self.version)
+        w.blob(self.token)
+        w.u8(self.receives | (self.offer is not None) << 1)
+        if self.offer is not None:
+            self.offer.write(w)
+
+    @staticmethod
+    def read(r: Reader) -> Hello:
+        version, token, flags = r.varint(), r.blob(TOKEN_BYTES), r.u8()
+        if version != VERSION:  # its remaining fields are unknown
+            raise WireError(f"the hello has version {version}, this side speaks {VERSION}")
+        if flags > 3:
+            raise WireError(f"the hello has unknown flags {flags:#x}")
+        return Hello(token, bool(flags & 1), Offer.read(r) if flags & 2 else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """This call will not happen, or cannot go on."""
+
+    kind: ClassVar[int] = 2
+    reason: Reason
+    """What kind of refusal, for programs."""
+    sentence: str
+    """Why and what to do, for people; printable, at most 256 bytes."""
+
+    def __post_init__(self) -> None:
+        _short_text(self.sentence, "the sentence")
+
+    def write(self, w: Writer) -> None:
+        w.varint(int(self.reason))
+        w.text(self.sentence)
+
+    @staticmethod
+    def read(r: Reader) -> Refuse:
+        return Refuse(Reason.of(r.varint()), r.text(MAX_TEXT_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """A clean end: frames that were sent before it still count."""
+
+    kind: ClassVar[int] = 3
+    sentence: str
+    """Why, for people; may be empty."""
+
+    def __post_init__(self) -> None:
+        _short_text(self.sentence, "the sentence")
+
+    def write(self, w: Writer) -> None:
+        w.text(self.sentence)
+
+    @staticmethod
+    def read(r: Reader) -> Bye:
+        return Bye(r.text(MAX_TEXT_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarRequest:
+    """The receiver lacks the offered avatar, or the rest of it."""
+
+    kind: ClassVar[int] = 4
+    avatar_id: str
+    """64 hex digits: the offered avatar's."""
+    offset: int
+    """How many bytes the receiver already has."""
+
+    def write(self, w: Writer) -> None:
+        w.fixed(bytes.fromhex(self.avatar_id))
+        w.varint(self.offset)
+
+    @staticmethod
+    def read(r: Reader) -> AvatarRequest:
+        return AvatarRequest(r.fixed(AVATAR_ID_BYTES).hex(), r.varint())
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The receiver has the avatar and its renderer is warm: frames are shown from now on."""
+
+    kind: ClassVar[int] = 5
+
+    def write(self, w: Writer) -> None:
+        pass
+
+    @staticmethod
+    def read(r: Reader) -> Ready:
+        return Ready()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeRequest:
+    """The receiver's decoder has lost its reference: send a frame that stands alone."""
+
+    kind: ClassVar[int] = 6
+
+    def write(self, w: Writer) -> None:
+        pass
+
+    @staticmethod
+    def read(r: Reader) -> KeyframeRequest:
+        return KeyframeRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there, and what time is it? Also the keepalive."""
+
+    kind: ClassVar[int] = 7
+    sent_us: int
+    """When it was sent, microseconds on the sender's clock."""
+
+    def write(self, w: Writer) -> None:
+        w.varint(self.sent_us)
+
+    @staticmethod
+    def read(r: Reader) -> Ping:
+        return Ping(r.varint())
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a ping, with the three times that NTP needs."""
+
+    kind: ClassVar[int] = 8
+    ping_sent_us: int
+    """The ping's own time, echoed."""
+    received_us: int
+    """When the ping arrived, microseconds on the answering side's clock."""
+    sent_us: int
+    """When this answer left, same clock; never before `received_us`."""
+
+    def write(self, w: Writer) -> None:
+        for value in (self.ping_sent_us, self.received_us, self.sent_us - self.received_us):
+            w.varint(value)
+
+    @staticmethod
+    def read(r: Reader) -> Pong:
+        sent, received, held = r.varint(), r.varint(), r.varint()
+        return Pong(sent, received, received + held)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Named counters that one side tells the other, for its table at the end."""
+
+    kind: ClassVar[int] = 9
+    values: Mapping[str, float] = field(default_factory=dict)
+    """At most 32 finite numbers with printable names."""
+
+    def __post_init__(self) -> None:
+        _need(len(self.values) <= MAX_STATS, f"at most {MAX_STATS} statistics fit a message")
+        for name, value in self.values.items():
+            _need(len(name.encode("utf-8", "replace")) <= 40 and name.isprintable(),
+                  f"the statistic's name {name!r} is longer than 40 bytes or not printable")  # fmt: skip
+            _need(math.isfinite(value), f"the statistic {name} is {value}")
+
+    def write(self, w: Writer) -> None:
+        w.u8(len(self.values))
+        for name, value in self.values.items():
+            w.text(name)
+            w.f64(value)
+
+    @staticmethod
+    def read(r: Reader) -> Stats:
+        return Stats({r.text(40): r.f64() for _ in range(r.u8())})
+
+
+Message = Hello | Refuse | Bye | AvatarRequest | Ready | KeyframeRequest | Ping | Pong | Stats
+READERS: dict[int, Callable[[Reader], Message]] = {
+    cls.kind: cls.read
+    for cls in (Hello, Refuse, Bye, AvatarRequest, Ready, KeyframeRequest, Ping, Pong, Stats)
+}
+
+
+def encode_message(message: Message) -> bytes:
+    """Kind (1 byte), body length (varint), body."""
+    w = Writer()
+    message.write(w)
+    body = w.data()
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise LocalError(f"a {type(message).__name__} of {len(body)} bytes exceeds the limit")
+    return bytes([message.kind]) + encode_varint(len(body)) + body
+
+
+def decode_message(kind: int, body: bytes) -> Message:
+    """The message with this kind and body; WireError if there is none."""
+    if kind not in READERS:
+        raise WireError(f"there is no message of kind {kind}")
+    r = Reader(body, f"a message of kind {kind}")
+    try:
+        message = READERS[kind](r)
+    except LocalError as error:  # the constructor's sentence; here the peer is to blame
+        raise WireError(f"a message of kind {kind} is invalid: {error}") from None
+    r.end()
+    return message
+
+
+class MessageSplitter:
+    """Cuts the control stream's bytes into (kind, body), holding at most one message."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Store bytes; call `next_raw` until it returns None before feeding more."""
+        self._buffer += data
+
+    def next_raw(self) -> tuple[int, bytes] | None:
+        """The next complete message, undecoded, or None: more bytes are needed."""
+        if len(self._buffer) < 2:
+            return None
+        if self._buffer[0] not in READERS:
+            raise WireError(f"there is no message of kind {self._buffer[0]}")
+        got = peek_varint(self._buffer, 1)
+        if got is None:
+            return None
+        size, start = got
+        if size > MAX_MESSAGE_BYTES:
+            raise WireError(f"a message of {size} bytes; the limit is {MAX_MESSAGE_BYTES}")
+        if len(self._buffer) < start + size:
+            return None
+        kind, body = self._buffer[0], bytes(self._buffer[start : start + size])
+        del self._buffer[: start + size]
+        return kind, body
+
+    def pending(self) -> bool:
+        """Whether the stream stopped in the middle of a message."""
+        return bool(self._buffer)
