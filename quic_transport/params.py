@@ -44,7 +44,11 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 
 def frozen_vector(values: ArrayLike, size: int, name: str) -> FloatArray:
     """`values` as a read-only float32 vector of `size` finite numbers; LocalError otherwise."""
-    array = np.array(values, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: see below
+            array = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise LocalError(f"{name} must be {size} numbers") from None
     if array.shape != (size,):
         raise LocalError(f"{name} must have shape ({size},), not {array.shape}")
     if not np.isfinite(array).all():
@@ -106,7 +110,7 @@ class ParamBounds:
         set_(self, "low", frozen_vector(self.low, PARAM_DIM, "low"))
         set_(self, "high", frozen_vector(self.high, PARAM_DIM, "high"))
         if bool((self.low > self.high).any()):
-            worst = int(np.argmax(self.low - self.high))
+            worst = int(np.argmax(self.low > self.high))
             raise LocalError(f"bounds must have low <= high in every dimension; {worst} has not")
 
     @staticmethod
