@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nerf.camera import head_pose, rotation_matrix
 from quic_transport.errors import LocalError
-from receiver.pose_control import TURNS, PoseControl, View, parse_view
+from receiver.pose_control import SETTLED_RAD, TURNS, PoseControl, View, parse_view
 
 angles = st.floats(-1.0, 1.0)
 
@@ -42,7 +42,7 @@ def test_pose_control_any_keys_clamped_and_continuous(keys: list[tuple[str, floa
     now, before = 0.0, control.view_at(0.0)
     for key, wait in keys:
         assert control.key(key) == (key != "x")
-        assert np.abs(control.view_at(now) - before).max() <= 1e-9  # a key does not jump
+        assert np.abs(control.view_at(now) - before).max() <= SETTLED_RAD  # a key does not jump
         steps = 20
         for _ in range(steps):
             now += wait / steps

@@ -1,0 +1,73 @@
+"""From an avatar file to a head that can be drawn.
+
+The rule: whatever is wrong with the avatar comes out here as one sentence, before the sender is
+told that this side is ready; the first picture of a call costs no more than the others.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nerf.camera import Camera, portrait_camera
+from quic_transport.avatar_file import AvatarFile
+from quic_transport.errors import AvatarFileError
+from quic_transport.params import FaceParams
+
+WHITE = (1.0, 1.0, 1.0)
+
+
+class Rendered(Protocol):
+    """What a renderer gives back."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3], the head over the background."""
+
+
+class Renderer(Protocol):
+    """What draws a head: `nerf.load_head` gives one."""
+
+    def render(
+        self, expression: ArrayLike, pose: ArrayLike, camera: Camera, background: ArrayLike = WHITE
+    ) -> Rendered:
+        """The head with this expression [46] under this head → camera pose [4, 4]."""
+
+    def warm_up(self, size: int) -> None:
+        """Compile and fill caches, so that the next picture takes its usual time."""
+
+
+class Head:
+    """A person's head at one picture size."""
+
+    def __init__(self, renderer: Renderer, distance_m: float, scale: float, size: int) -> None:
+        """`scale`: portrait widths per metre at `distance_m`; `size`: picture width, pixels."""
+        self.distance_m = distance_m
+        self.size = size
+        self._renderer = renderer
+        self._camera = portrait_camera(size, distance_m, scale)
+
+    def warm_up(self) -> None:
+        """Make the first picture as quick as the others."""
+        self._renderer.warm_up(self.size)
+
+    def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
+        """The head over white, uint8 [size, size, 3] RGB."""
+        return self._renderer.render(params.expression, pose, self._camera, WHITE).rgb
+
+
+def open_head(avatar: AvatarFile, size: int, threads: int | None = None) -> Head:
+    """The head of `avatar`, not warm yet; AvatarFileError if its weights do not fit together."""
+    import nerf
+
+    meta = avatar.meta
+    try:
+        renderer = nerf.load_head(avatar.sections, meta.distance_m, meta.portrait_scale, threads)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise AvatarFileError(
+            f"the avatar of {meta.name!r} cannot be drawn ({error}): ask its owner to train it "
+            "again with this version of facewire"
+        ) from error
+    return Head(renderer, meta.distance_m, meta.portrait_scale, size)

@@ -1,0 +1,204 @@
+"""The sender's pipeline: paced frames → face → 49 numbers → bytes → the call.
+
+The rule: drop before the predictor, never after it. Raw frames that come too fast are replaced
+by newer ones in a fifo of one; while the transport is behind, frames are dropped unseen; what has
+been coded either leaves or takes everything after it along, up to the next keyframe. Every
+captured frame ends in exactly one fate. `SendStream` is the core (its clock is a parameter),
+`SendPipeline` the two threads around it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from quic_transport.codec import EncodedFrame, ParameterEncoder
+from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
+from quic_transport.timeline import Timeline
+from sender.extractor import Extractor
+from sender.frames import Frame
+
+RAW_FRAMES = 1  # capacity of the fifo between capture and extraction
+JOIN_TIMEOUT_S = 5.0
+
+DURATIONS = {
+    "capture wait": ("captured", "taken"),
+    "extract": ("taken", "extracted"),
+    "encode": ("extracted", "encoded"),
+    "hand over": ("encoded", "sent"),
+}
+"""The sender's stages: what a Timeline is to measure."""
+
+
+class Fate(Enum):
+    """What became of a captured frame at the sender."""
+
+    SENT = "sent"
+    """It was coded and handed to the transport."""
+    LATE = "dropped late"
+    """A newer frame took its place before the tracker was free."""
+    CONGESTED = "dropped, transport behind"
+    """The transport had not got rid of earlier frames."""
+    NO_FACE = "no face"
+    """The tracker found nobody in it."""
+    UNSENT = "dropped after coding"
+    """The transport let its queue go; a keyframe followed."""
+
+
+class FrameLink(Protocol):
+    """What a call offers to a sender."""
+
+    def can_send_frame(self) -> bool:
+        """Whether a frame handed over now would leave soon."""
+
+    def take_keyframe_request(self) -> bool:
+        """True once whenever the next frame must be a keyframe."""
+
+    def send_frame(self, frame: EncodedFrame) -> bool:
+        """Hand over a coded frame; False: it and all queued ones were dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendBalance:
+    """The sender's books at one moment."""
+
+    captured: int
+    """Frames that came out of the source."""
+    open: int
+    """Frames on their way through the pipeline."""
+    fates: dict[str, int]
+    """Frames by fate, every fate named, zero or not."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every captured frame is accounted for."""
+        return self.captured == self.open + sum(self.fates.values())
+
+
+class SendStream:
+    """Takes captured frames to the link, one after the other."""
+
+    def __init__(
+        self, extractor: Extractor, encoder: ParameterEncoder, link: FrameLink, timeline: Timeline,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._extractor = extractor
+        self._encoder = encoder
+        self._link = link
+        self._timeline = timeline
+        self._clock = clock
+        self.fates: Counter[Fate] = Counter()
+        self.payload_bytes = 0
+        self.keyframes = 0
+
+    def process(self, frame: Frame) -> Fate:
+        """Extract, code and hand over one frame; what became of it."""
+        fate = self._process(frame)
+        self.fates[fate] += 1
+        return fate
+
+    def _process(self, frame: Frame) -> Fate:
+        def stamp(stage: str) -> None:
+            self._timeline.stamp(frame.index, stage, self._clock())
+
+        self._timeline.stamp(frame.index, "captured", frame.capture_time)
+        stamp("taken")
+        if not self._link.can_send_frame():
+            return Fate.CONGESTED
+        faces = self._extractor.extract(frame)
+        if not faces:
+            return Fate.NO_FACE
+        stamp("extracted")
+        force = self._link.take_keyframe_request()
+        coded = self._encoder.encode(faces[0].params, force_keyframe=force)
+        stamp("encoded")
+        if not self._link.send_frame(coded):
+            return Fate.UNSENT
+        stamp("sent")
+        self.payload_bytes += len(coded.payload)
+        self.keyframes += coded.key
+        return Fate.SENT
+
+
+class SendPipeline:
+    """Two threads: one captures, one extracts, codes and hands over."""
+
+    def __init__(
+        self, frames: Iterator[Frame], stream: SendStream, *, seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`frames` come at their own pace; `seconds`: stop that long after the first one."""
+        self.stream = stream
+        self.captured = 0
+        self.media_origin: float | None = None
+        self.first_capture: float | None = None
+        self.last_capture: float | None = None
+        self._frames = frames
+        self._seconds = seconds
+        self._clock = clock
+        self._stop = threading.Event()
+        self._raw: Fifo[Frame] = Fifo(RAW_FRAMES, "drop-oldest")
+        self._stages: list[Stage] = []
+
+    def start(self) -> None:
+        """Begin to capture."""
+        self._stages = [
+            run_stage("capture", self._capture, self._raw),
+            run_stage("extract", self._extract, self._raw),
+        ]
+
+    def _capture(self) -> None:
+        for frame in self._frames:
+            if self._stop.is_set():
+                break
+            if self.first_capture is None:
+                self.first_capture = frame.capture_time
+            elapsed = frame.capture_time - self.first_capture
+            if self._seconds is not None and elapsed >= self._seconds:
+                break
+            if frame.media_time is not None:
+                self.media_origin = frame.capture_time - frame.media_time
+            self.last_capture = frame.capture_time
+            self.captured += 1
+            self._raw.put(frame)
+
+    def _extract(self) -> None:
+        while True:
+            self.stream.process(self._raw.get())
+
+    @property
+    def alive(self) -> bool:
+        """Whether frames are still on their way."""
+        return any(stage.alive for stage in self._stages)
+
+    def stop(self) -> None:
+        """Capture no more; what is in the pipeline still goes out."""
+        self._stop.set()
+        self._raw.close()
+
+    def join(self) -> None:
+        """Wait for both threads; raises what ended them, if it was a failure."""
+        failure: BaseException | None = None
+        for stage in reversed(self._stages):
+            try:
+                stage.join(JOIN_TIMEOUT_S)
+            except TimeoutError:
+                pass  # a camera that blocks: its thread ends with the process
+            except EndOfStream:
+                pass
+            except BaseException as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def balance(self) -> SendBalance:
+        """The books now; exact once the threads have ended."""
+        fates = {fate.value: self.stream.fates[fate] for fate in Fate}
+        fates[Fate.LATE.value] += self._raw.stats().dropped
+        captured = self.captured
+        return SendBalance(captured, captured - sum(fates.values()), fates)

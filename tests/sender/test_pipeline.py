@@ -1,0 +1,161 @@
+"""The sender's threads: every captured frame has one fate, failures come out, ends are clean."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from quic_transport.codec import EncodedFrame, FaceEncoder
+from quic_transport.params import FaceParams, ParamBounds
+from quic_transport.timeline import Timeline
+from sender.extractor import TrackedFace
+from sender.frames import Frame
+from sender.pipeline import DURATIONS, SendPipeline, SendStream
+from sender.portrait_crop import PortraitCrop
+
+BOUNDS = ParamBounds(np.zeros(49), np.ones(49))  # type: ignore[arg-type]
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+
+
+class Link:
+    """Keeps what is sent; refuses the frames numbered in `full`."""
+
+    def __init__(self, full: frozenset[int] = frozenset()) -> None:
+        self.sent: list[EncodedFrame] = []
+        self.full = full
+        self.keyframe = False
+
+    def can_send_frame(self) -> bool:
+        return True
+
+    def take_keyframe_request(self) -> bool:
+        wanted, self.keyframe = self.keyframe, False
+        return wanted
+
+    def send_frame(self, frame: EncodedFrame) -> bool:
+        if frame.sequence in self.full:
+            self.keyframe = True
+            return False
+        self.sent.append(frame)
+        return True
+
+
+class Tracker:
+    """Sees a face everywhere; `gate`, if any, holds it up."""
+
+    name = "fake"
+    schema = "arkit46"
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.gate = gate
+
+    def extract(self, frame: Frame) -> list[TrackedFace]:
+        if self.gate is not None:
+            assert self.gate.wait(10)
+        if frame.index == 666:
+            raise RuntimeError("the tracker broke")
+        params = FaceParams.from_vector(np.full(49, 0.5), frame.capture_time)
+        crop = PortraitCrop(0.0, 0.0, 1.0)
+        return [TrackedFace(params, np.eye(4), 1.0, np.zeros((0, 2), np.float32), crop, 1.0)]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def frames(indices: range, pause: float = 0.002) -> Iterator[Frame]:
+    for index in indices:
+        time.sleep(pause)
+        yield Frame(index, 100.0 + index * 0.05, IMAGE, index * 0.05)
+
+
+def pipeline(
+    source: Iterator[Frame], link: Link, tracker: Tracker, **limits: float
+) -> SendPipeline:
+    stream = SendStream(tracker, FaceEncoder(BOUNDS), link, Timeline(DURATIONS), time.monotonic)
+    return SendPipeline(source, stream, seconds=seconds)
+
+
+def finish(sending: SendPipeline) -> None:
+    deadline = time.monotonic() + 10
+    while sending.alive and time.monotonic() < deadline:
+        time.sleep(0.005)
+    sending.join()
+
+
+def test_send_pipeline_source_ends_every_frame_sent_in_order() -> None:
+    link = Link()
+    sending = pipeline(frames(range(30)), link, Tracker())
+    sending.start()
+    finish(sending)
+    balance = sending.balance()
+    assert balance.balanced
+    assert balance.open == 0
+    assert balance.fates["sent"] == len(link.sent) == 30 - balance.fates["dropped late"]
+    assert sending.media_origin == pytest.approx(100.0)
+
+
+def test_send_pipeline_slow_tracker_newest_frame_wins() -> None:
+    link, gate = Link(), threading.Event()
+    sending = pipeline(frames(range(20)), link, Tracker(gate))
+    sending.start()
+    deadline = time.monotonic() + 10
+    while sending.captured < 20 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    gate.set()
+    finish(sending)
+    times = [frame.capture_time for frame in link.sent]
+    assert times[-1] == pytest.approx(100.0 + 19 * 0.05)
+    assert sending.balance().fates["dropped late"] == 20 - len(times)
+    assert len(times) == 2  # the one it was busy with, and the newest
+
+
+def test_send_pipeline_dropped_queue_is_followed_by_a_keyframe() -> None:
+    link = Link(full=frozenset({3, 4}))
+    sending = pipeline(frames(range(8), pause=0.02), link, Tracker())
+    sending.start()
+    finish(sending)
+    balance = sending.balance()
+    assert balance.fates["dropped after coding"] == 2
+    assert [f.key for f in link.sent if f.sequence == 5] == [True]
+
+
+def test_send_pipeline_seconds_limit_capture() -> None:
+    link = Link()
+    sending = pipeline(frames(range(1000)), link, Tracker(), seconds=0.5)
+    sending.start()
+    finish(sending)
+    assert sending.captured == 10
+
+
+def test_send_pipeline_failing_tracker_is_raised_by_join() -> None:
+    sending = pipeline(frames(range(665, 700)), Link(), Tracker())
+    sending.start()
+    with pytest.raises(RuntimeError, match="tracker broke"):
+        finish(sending)
+
+
+def test_send_pipeline_failing_source_is_raised_by_join() -> None:
+    def broken() -> Iterator[Frame]:
+        yield Frame(0, 0.0, IMAGE)
+        raise RuntimeError("the camera broke")
+
+    sending = pipeline(broken(), Link(), Tracker())
+    sending.start()
+    with pytest.raises(RuntimeError, match="camera broke"):
+        finish(sending)
+
+
+def test_send_pipeline_stopped_in_mid_stream_balances() -> None:
+    sending = pipeline(frames(range(10**6)), Link(), Tracker())
+    sending.start()
+    time.sleep(0.1)
+    sending.stop()
+    finish(sending)
+    balance = sending.balance()
+    assert balance.captured < 10**5
+    assert balance.balanced
+    assert balance.open in (0, 1)
