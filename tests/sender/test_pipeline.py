@@ -73,7 +73,7 @@ def frames(indices: range, pause: float = 0.002) -> Iterator[Frame]:
 
 
 def pipeline(
-    source: Iterator[Frame], link: Link, tracker: Tracker, **limits: float
+    source: Iterator[Frame], link: Link, tracker: Tracker, seconds: float | None = None
 ) -> SendPipeline:
     stream = SendStream(tracker, FaceEncoder(BOUNDS), link, Timeline(DURATIONS), time.monotonic)
     return SendPipeline(source, stream, seconds=seconds)
