@@ -1,0 +1,45 @@
+"""docs/wire-format.md cannot rot: what it dissects is the golden stream, to the bit."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from quic_transport.codec.golomb import code_length, fold
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TEXT = (ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")
+FRAMES = json.loads((ROOT / "tests" / "golden" / "eg0_stream.json").read_text())["frames"]
+ROW = re.compile(r"^ *(\d+)   ([0-9a-f]{2})   ([01|]+)(.*)$", re.MULTILINE)
+
+
+def test_dissected_bytes_are_the_second_golden_frame() -> None:
+    rows = ROW.findall(TEXT)
+    assert [int(row[0]) for row in rows] == list(range(len(rows)))
+    assert "".join(row[1] for row in rows) == FRAMES[1]["payload"]
+    assert all(int(row[2].replace("|", ""), 2) == int(row[1], 16) for row in rows)
+    assert FRAMES[0]["payload"] in TEXT
+
+
+def test_dissected_codewords_lead_from_the_first_to_the_second_codes() -> None:
+    before, after = (bytes.fromhex(frame["codes"]) for frame in FRAMES[:2])
+    rows = ROW.findall(TEXT)
+    *words, padding = "".join(row[2] for row in rows).split("|")
+    claims = [claim.split(":") for row in rows for claim in row[3].split()]
+    assert len(words) == len(claims) == 49
+    assert set(padding) <= {"0"}
+    for index, (word, (number, difference)) in enumerate(zip(words, claims, strict=True)):
+        d = int(difference)
+        assert int(number) == index
+        assert after[index] - before[index] == d
+        assert int(word, 2) == fold(d) + 1
+        assert len(word) == code_length(fold(d))
+
+
+def test_document_ends_with_the_messages() -> None:
+    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE)[:3] == [
+        "Parameter payload, profile `eg0`",
+        "Avatar file",
+        "Messages",
+    ]
