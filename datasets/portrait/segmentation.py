@@ -1,0 +1,140 @@
+"""Head mattes: who is person in a portrait, with a soft edge that follows the picture.
+
+The rule: segmentation runs on the stabilised portrait, where the head always has the same place
+and size; what is not picture is not person; only the part that holds the face counts. The neck
+is cut elsewhere (neckline).
+Reference: MediaPipe selfie segmenter; He et al., "Guided Image Filtering", 2010.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quic_transport.errors import LocalError
+from sender.frames import Frame
+from sender.model_files import SELFIE_SEGMENTER, find_model
+from sender.native_noise import native_noise_silenced
+from sender.portrait_crop import PortraitCrop
+
+Matte = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+GUIDE_RADIUS = 6  # pixels at 512
+GUIDE_EPSILON = 2e-3  # squared contrast (range 1) below which edges are not followed
+
+
+class Segmenter(Protocol):
+    """Finds the person in a portrait."""
+
+    def person(self, portrait: Image, frame: Frame, crop: PortraitCrop) -> Matte:
+        """Opacity of the person, float32 [H, W] in 0..1, in the portrait that `crop` cut out of
+        `frame`."""
+
+    def close(self) -> None:
+        """Give back models and files."""
+
+
+class SelfieSegmenter:
+    """MediaPipe's selfie segmenter with a guided filter. Not thread-safe."""
+
+    def __init__(self, models: Path | None = None) -> None:
+        path = find_model(SELFIE_SEGMENTER, models)
+        try:
+            with native_noise_silenced():
+                from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError as error:
+            raise LocalError(
+                "head masks need MediaPipe, which is not installed: pip install 'facewire[track]'"
+            ) from error
+        options = vision.ImageSegmenterOptions(
+            base_options=BaseOptions(model_asset_path=str(path)),
+            running_mode=vision.RunningMode.IMAGE,
+            output_confidence_masks=True,
+            output_category_mask=False,
+        )
+        try:
+            with native_noise_silenced():
+                self._model: Any = vision.ImageSegmenter.create_from_options(options)
+                blank = np.full((256, 256, 3), 255, dtype=np.uint8)
+                self.person(blank, None, None)  # its last words
+        except (RuntimeError, ValueError, OSError) as error:
+            raise LocalError(
+                f"{path} cannot be loaded as MediaPipe's segmenter: delete it and try again"
+            ) from error
+
+    def person(self, portrait: Image, frame: Frame | None, crop: PortraitCrop | None) -> Matte:
+        """Opacity of the person, float32 [H, W] in 0..1."""
+        import mediapipe as mp
+
+        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(portrait))
+        confidence = self._model.segment(picture).confidence_masks[-1].numpy_view()
+        return refine(np.array(confidence, dtype=np.float32).reshape(portrait.shape[:2]), portrait)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
+
+
+def open_segmenter(extractor: str, models: Path | None, video: Path) -> Segmenter:
+    """The segmenter that belongs to an extractor: a performer's video brings exact masks."""
+    if extractor == "truth":
+        from portrait.truth_masks import TruthMasks
+
+        return TruthMasks(video)
+    return SelfieSegmenter(models)
+
+
+def refine(confidence: Matte, portrait: Image) -> Matte:
+    """A confidence mask [H, W] with its edge moved to the picture's."""
+    import cv2
+
+    size = portrait.shape[0]
+    grey = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+    radius = max(1, round(GUIDE_RADIUS * size / 512))
+    soft = guided_filter(grey, confidence, radius, GUIDE_EPSILON)
+    return np.clip((soft - 0.1) / 0.8, 0.0, 1.0).astype(np.float32)
+
+
+def guided_filter(
+    guide: NDArray[np.float32], source: NDArray[np.float32], radius: int, epsilon: float
+) -> NDArray[np.float32]:
+    """`source` [H, W] smoothed, its edges taken from `guide` [H, W]: locally source ≈ a·guide + b
+    with a = cov/(var + epsilon), averaged over windows of side 2·radius + 1."""
+    import cv2
+
+    def mean(x: Any) -> Any:
+        return np.asarray(
+            cv2.boxFilter(x, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+        )
+
+    mean_g, mean_s = mean(guide), mean(source)
+    variance = mean(guide * guide) - mean_g * mean_g
+    covariance = mean(guide * source) - mean_g * mean_s
+    a = covariance / (variance + epsilon)
+    b = mean_s - a * mean_g
+    return mean(a) * guide + mean(b)
+
+
+def part_with_face(matte: Matte, inside: NDArray[np.uint8] | None = None) -> Matte:
+    """The connected part of `matte` that holds most of the portrait's middle, the rest 0.
+
+    `inside` (0..255) says where the portrait is picture; elsewhere the result is 0.
+    """
+    import cv2
+
+    if inside is not None:
+        matte = np.minimum(matte, cv2.erode(inside, np.ones((3, 3), np.uint8)) / np.float32(255))
+    solid = (matte > 0.5).astype(np.uint8)
+    count, labels = cv2.connectedComponents(solid, connectivity=4)
+    h, w = matte.shape
+    middle = labels[h * 2 // 5 : h * 3 // 5, w * 2 // 5 : w * 3 // 5]
+    votes = np.bincount(middle.ravel(), minlength=count)
+    votes[0] = 0
+    if not votes.any():
+        return matte.astype(np.float32)
+    keep = cv2.dilate((labels == int(votes.argmax())).astype(np.uint8), np.ones((9, 9), np.uint8))
+    return np.where(keep > 0, matte, 0.0).astype(np.float32)

@@ -1,0 +1,128 @@
+"""The stabilised portrait: the square in which the head's origin never moves and never grows.
+
+The rule: pure geometry, exactly docs/conventions.md ("The stabilised portrait"); training and the
+live sender both call `crop_of`, so they can't differ. Pixel coordinates have their centres at
++0.5; the conversion to OpenCV's integer centres happens in `apply` only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quic_transport.errors import LocalError
+
+PORTRAIT_SCALE = 2.6
+"""Portrait widths per metre at the head's depth."""
+
+Float64 = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class PortraitCrop:
+    """A square of the full picture."""
+
+    u: float
+    """Pixels from the left edge to the square's centre, where the head's origin projects."""
+    v: float
+    """Pixels from the top edge to the square's centre."""
+    side: float
+    """Pixels along the square's side, > 0."""
+
+    def affine(self, size: int) -> Float64:
+        """[2, 3]: full-picture pixels → pixels of the portrait that is `size` px wide."""
+        k = size / self.side
+        return np.array([[k, 0.0, size / 2 - k * self.u], [0.0, k, size / 2 - k * self.v]])
+
+    def map_points(self, points: ArrayLike, size: int) -> NDArray[np.float32]:
+        """Full-picture points [N, 2] in pixels → portrait pixels, float32 [N, 2]."""
+        p = np.asarray(points, dtype=np.float64)
+        a = self.affine(size)
+        return (p @ a[:, :2].T + a[:, 2]).astype(np.float32)
+
+    def apply(self, image: NDArray[np.uint8], size: int, border: int = 255) -> NDArray[np.uint8]:
+        """The portrait, uint8 [size, size(, C)]; what lies beyond the picture gets `border`.
+
+        Shrinking averages over the covered pixels, enlarging is bicubic.
+        """
+        import cv2
+
+        step = max(1, math.ceil(self.side / size - 0.01))  # super-sampling when shrinking
+        a = self.affine(size * step)
+        a[:, 2] += 0.5 * a[:, :2].sum(axis=1) - 0.5  # to OpenCV's integer pixel centres
+        big = cv2.warpAffine(
+            image,
+            a,
+            (size * step, size * step),
+            flags=cv2.INTER_CUBIC if self.side < size else cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(border,) * 4,
+        )
+        if step > 1:
+            big = cv2.resize(big, (size, size), interpolation=cv2.INTER_AREA)
+        return np.asarray(big, dtype=np.uint8)
+
+
+def crop_of(
+    pose: ArrayLike,
+    focal_px: float,
+    width: int,
+    height: int,
+    scale: float = PORTRAIT_SCALE,
+) -> tuple[PortraitCrop, Float64, Float64]:
+    """The crop, the rotation (pitch, yaw, roll) along the line of sight, and the offset.
+
+    `pose` is head → camera [4, 4] in metres of a full picture of `width`×`height` pixels whose
+    principal point is its middle; LocalError if the head is not in front of the camera.
+    """
+    p = np.asarray(pose, dtype=np.float64)
+    t = p[:3, 3]
+    if not (np.isfinite(p).all() and t[2] < -1e-6):
+        raise LocalError(f"the head must lie in front of the camera, not at {t.tolist()}")
+    pixels_per_metre = focal_px / -t[2]
+    u = width / 2 + pixels_per_metre * t[0]
+    v = height / 2 - pixels_per_metre * t[1]
+    crop = PortraitCrop(float(u), float(v), float(pixels_per_metre / scale))
+    rotation = euler_angles(line_of_sight_turn(t) @ p[:3, :3])
+    return crop, rotation, offset_of(crop, width, height)
+
+
+def offset_of(crop: PortraitCrop, width: int, height: int) -> Float64:
+    """[3]: the crop's place in the picture in portrait widths, and the log of its relative size."""
+    return np.array(
+        [
+            (crop.u - width / 2) / crop.side,
+            (crop.v - height / 2) / crop.side,
+            math.log(crop.side / min(width, height)),
+        ]
+    )
+
+
+def crop_at(offset: ArrayLike, width: int, height: int) -> PortraitCrop:
+    """The inverse of `offset_of`, for a picture of any size."""
+    dx, dy, log_size = (float(x) for x in np.asarray(offset, dtype=np.float64))
+    side = math.exp(log_size) * min(width, height)
+    return PortraitCrop(width / 2 + dx * side, height / 2 + dy * side, side)
+
+
+def line_of_sight_turn(direction: ArrayLike) -> Float64:
+    """The smallest rotation [3, 3] that takes `direction` to (0, 0, −1) (Rodrigues)."""
+    d = np.asarray(direction, dtype=np.float64)
+    d = d / np.linalg.norm(d)
+    axis = np.cross(d, (0.0, 0.0, -1.0))  # its length is the sine of the angle
+    k = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    cosine = -d[2]
+    return np.eye(3) + k + k @ k / (1.0 + cosine)
+
+
+def euler_angles(rotation: ArrayLike) -> Float64:
+    """(pitch, yaw, roll) of R = Rz(roll)·Ry(yaw)·Rx(pitch), [3]; nerf.camera has its inverse."""
+    r = np.asarray(rotation, dtype=np.float64)
+    yaw = math.asin(min(1.0, max(-1.0, -r[2, 0])))
+    if abs(r[2, 0]) > 1.0 - 1e-9:
+        return np.array([math.atan2(-r[1, 2], r[1, 1]), yaw, 0.0])
+    return np.array([math.atan2(r[2, 1], r[2, 2]), yaw, math.atan2(r[1, 0], r[0, 0])])
