@@ -7,12 +7,25 @@ import random
 import numpy as np
 from hypothesis import strategies as st
 
+from quic_transport.avatar_file import AvatarMeta
 from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams, ParamBounds
 
 SEQUENCES = st.integers(0, 2**32 - 1)
 TIMES = st.floats(0, 1e6, allow_nan=False)
 # Neither denormal nor near overflow: a parameter is a coefficient or an angle.
 NUMBERS = st.floats(-8, 8, width=32).map(lambda x: 0.0 if abs(x) < 1e-3 else x)
+
+AVATAR_META = AvatarMeta(
+    name="Zoë", schema="arkit46", extractor="truth",
+    bounds=ParamBounds(np.full(PARAM_DIM, -0.1, np.float32), np.ones(PARAM_DIM, np.float32)),
+    distance_m=0.61, portrait_scale=2.6, size_px=256, frame_rate=25.0,
+    created="2024-05-06T07:08:09+00:00", provenance={"preset": "fast", "steps": 900, "psnr": 30.5},
+)  # fmt: skip
+
+
+def same_meta(a: AvatarMeta, b: AvatarMeta) -> bool:
+    """Every field, bit for bit."""
+    return a.to_json() == b.to_json() and a.bounds.equals(b.bounds)
 
 
 @st.composite

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
-import math
 import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,6 @@ from quic_transport import avatar_container
 from quic_transport.avatar_container import DTYPES, HEAD, MAGIC, SECTION, SIZES
 from quic_transport.avatar_file import (
     AvatarFile,
-    AvatarMeta,
     avatar_id,
     decode_avatar,
     encode_avatar,
@@ -33,17 +29,10 @@ from quic_transport.avatar_file import (
     read_meta,
     save_avatar,
 )
-from quic_transport.avatar_meta import meta_from_json
 from quic_transport.errors import AvatarFileError, LocalError
-from quic_transport.params import PARAM_DIM, ParamBounds
-from tests.quic_transport.strategies import bounds
+from tests.quic_transport.strategies import AVATAR_META as META
+from tests.quic_transport.strategies import same_meta
 
-META = AvatarMeta(
-    name="Zoë", schema="arkit46", extractor="truth",
-    bounds=ParamBounds(np.full(PARAM_DIM, -0.1, np.float32), np.ones(PARAM_DIM, np.float32)),
-    distance_m=0.61, portrait_scale=2.6, size_px=256, frame_rate=25.0,
-    created="2024-05-06T07:08:09+00:00", provenance={"preset": "fast", "steps": 900, "psnr": 30.5},
-)  # fmt: skip
 SMALL = AvatarFile(META, {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)})
 
 
@@ -68,17 +57,11 @@ def container(rows: list[tuple[bytes, int, int, tuple[int, ...], int, int, bytes
     return signed(head + meta + table + b"".join(row[-1] for row in rows))
 
 
-def same_meta(a: AvatarMeta, b: AvatarMeta) -> bool:
-    return a.to_json() == b.to_json() and a.bounds.equals(b.bounds)
-
-
 # --- round trips
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.\-]{0,63}", fullmatch=True)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 ARRAYS = st.sampled_from(DTYPES).flatmap(lambda dtype: hnp.arrays(dtype, SHAPES))
-TEXTS = st.text(st.characters(exclude_categories=("C", "Z")), max_size=40)
-FACTS = TEXTS | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.dictionaries(NAMES, ARRAYS, max_size=4))
@@ -93,18 +76,6 @@ def test_sections_survive_bit_for_bit_in_order_and_read_only(sections: dict[str,
         assert not out.flags.writeable
     assert encode_avatar(again) == data
     assert same_meta(again.meta, META)
-
-
-@given(TEXTS, bounds(), st.dictionaries(TEXTS, FACTS, max_size=5), st.floats(1e-3, 1e3))
-@settings(max_examples=60)
-def test_metadata_survives_exactly(
-    name: str, b: ParamBounds, facts: dict[str, Any], distance: float
-) -> None:
-    meta = replace(META, name=name, bounds=b, provenance=facts, distance_m=distance)
-    again = meta_from_json(meta.to_json())
-    assert same_meta(again, meta)
-    assert (again.name, again.distance_m, again.provenance) == (name, distance, facts)
-    assert same_meta(read_meta(encode_avatar(AvatarFile(meta, {}))), meta)
 
 
 def test_compressible_sections_are_deflated_and_noise_is_not() -> None:
@@ -126,11 +97,6 @@ def test_arrays_are_copied_and_brought_into_little_endian_c_order() -> None:
     assert out["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert out["b"].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert out["a"].dtype == np.dtype("<f4")
-
-
-def test_numpy_scalars_and_bools_become_plain_facts() -> None:
-    meta = replace(META, provenance={"psnr": np.float32(0.5), "steps": np.int64(7), "cpu": True})  # type: ignore[dict-item]
-    assert dict(meta_from_json(meta.to_json()).provenance) == {"psnr": 0.5, "steps": 7, "cpu": 1}
 
 
 def test_metadata_is_read_from_the_beginning_of_a_file_alone() -> None:
@@ -161,63 +127,7 @@ def test_section_that_has_no_place_in_a_file_is_misuse(name: str, array: Any) ->
         AvatarFile(META, {name: array})
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("schema", "flame"), ("name", "a\x1b[2J"), ("name", 5), ("name", "x" * 5000),
-        ("created", "yesterday"), ("distance_m", 0), ("distance_m", math.nan),
-        ("portrait_scale", -1.0), ("frame_rate", "25"), ("size_px", 0), ("size_px", 256.5),
-        ("size_px", True), ("bounds", None), ("provenance", {"x": math.inf}),
-        ("provenance", {"x": None}), ("provenance", {"x": 10**19}), ("provenance", []),
-        ("provenance", {str(i): i for i in range(257)}), ("provenance", {"\n": 1}),
-    ],
-)  # fmt: skip
-def test_metadata_field_out_of_range_is_misuse_in_memory_and_an_error_in_a_file(
-    field: str, value: Any
-) -> None:
-    with pytest.raises(LocalError, match=field):
-        replace(META, **{field: value})
-    document = json.loads(META.to_json())
-    document[field] = value
-    with pytest.raises(AvatarFileError):
-        meta_from_json(json.dumps(document).encode())
-
-
 # --- files that are not avatars
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"", b"[]", b"7", b"{}", b"\xff", b'{"name":', b"[" * 100_000, b"{" * 100_000,
-        b"1" * 5000, b'{"a":NaN}', b'{"a":Infinity}', b'"\\ud800"',
-    ],
-)  # fmt: skip
-def test_metadata_that_is_not_a_description_raises_avatar_file_error(text: bytes) -> None:
-    with pytest.raises(AvatarFileError):
-        meta_from_json(text)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b'"low":[', b'"low":[1,'), (b'"low":[', b'"low":[[],'), (b'"low":', b'"lo":'),
-        (b'"distance_m":0.61', b'"distance_m":1e999'), (b'"size_px":256', b'"size_px":1e400'),
-        (b'"distance_m":0.61', b'"distance_m":' + b"9" * 4000), (b"Zo", b"\\ud800"),
-        (b'"steps":900', b'"steps":' + b"[" * 900 + b"]" * 900), (b'"bounds":', b'"bounds":3,"b":'),
-        (b'"high":[1.0', b'"high":[1e300'), (b'"high":[1.0', b'"high":[-5'),
-    ],
-)  # fmt: skip
-def test_metadata_with_one_bad_value_raises_avatar_file_error(old: bytes, new: bytes) -> None:
-    text = META.to_json()
-    assert old in text
-    with pytest.raises(AvatarFileError):
-        meta_from_json(text.replace(old, new, 1))
-
-
-def test_metadata_keys_of_later_versions_are_ignored() -> None:
-    document = json.loads(META.to_json()) | {"mood": "good"}
-    assert same_meta(meta_from_json(json.dumps(document).encode()), META)
 
 
 def test_file_cut_at_every_byte_raises_avatar_file_error() -> None:

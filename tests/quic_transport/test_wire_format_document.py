@@ -37,7 +37,7 @@ def test_dissected_codewords_lead_from_the_first_to_the_second_codes() -> None:
         assert len(word) == code_length(fold(d))
 
 
-def test_document_ends_with_the_messages() -> None:
+def test_document_has_its_three_parts() -> None:
     assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE)[:3] == [
         "Parameter payload, profile `eg0`",
         "Avatar file",
