@@ -10,9 +10,8 @@ captured frame ends in exactly one fate. `SendStream` is the core (its clock is 
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -22,6 +21,7 @@ from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
 from quic_transport.timeline import Timeline
 from sender.extractor import Extractor
 from sender.frames import Frame
+from sender.source import FrameSource
 
 RAW_FRAMES = 1  # capacity of the fifo between capture and extraction
 JOIN_TIMEOUT_S = 5.0
@@ -41,7 +41,7 @@ class Fate(Enum):
     SENT = "sent"
     """It was coded and handed to the transport."""
     LATE = "dropped late"
-    """A newer frame took its place before the tracker was free."""
+    """A newer frame took its place before it was looked at."""
     CONGESTED = "dropped, transport behind"
     """The transport had not got rid of earlier frames."""
     NO_FACE = "no face"
@@ -129,18 +129,16 @@ class SendPipeline:
     """Two threads: one captures, one extracts, codes and hands over."""
 
     def __init__(
-        self, frames: Iterator[Frame], stream: SendStream, *, seconds: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        """`frames` come at their own pace; `seconds`: stop that long after the first one."""
+        self, source: FrameSource, stream: SendStream, *, seconds: float | None = None
+    ) -> None:
+        """`source` paces itself; `seconds`: stop that long after its first frame."""
         self.stream = stream
         self.captured = 0
         self.media_origin: float | None = None
         self.first_capture: float | None = None
         self.last_capture: float | None = None
-        self._frames = frames
+        self._source = source
         self._seconds = seconds
-        self._clock = clock
         self._stop = threading.Event()
         self._raw: Fifo[Frame] = Fifo(RAW_FRAMES, "drop-oldest")
         self._stages: list[Stage] = []
@@ -153,7 +151,7 @@ class SendPipeline:
         ]
 
     def _capture(self) -> None:
-        for frame in self._frames:
+        for frame in self._source.frames():
             if self._stop.is_set():
                 break
             if self.first_capture is None:
@@ -179,6 +177,7 @@ class SendPipeline:
     def stop(self) -> None:
         """Capture no more; what is in the pipeline still goes out."""
         self._stop.set()
+        self._source.close()
         self._raw.close()
 
     def join(self) -> None:
@@ -199,6 +198,7 @@ class SendPipeline:
     def balance(self) -> SendBalance:
         """The books now; exact once the threads have ended."""
         fates = {fate.value: self.stream.fates[fate] for fate in Fate}
-        fates[Fate.LATE.value] += self._raw.stats().dropped
-        captured = self.captured
+        dropped = self._source.dropped  # by the source itself, which holds one frame at a time
+        fates[Fate.LATE.value] += self._raw.stats().dropped + dropped
+        captured = self.captured + dropped
         return SendBalance(captured, captured - sum(fates.values()), fates)

@@ -66,14 +66,32 @@ class Tracker:
         """Nothing is held."""
 
 
-def frames(indices: range, pause: float = 0.002) -> Iterator[Frame]:
-    for index in indices:
-        time.sleep(pause)
-        yield Frame(index, 100.0 + index * 0.05, IMAGE, index * 0.05)
+class Source:
+    """Frames `indices`, one every `pause` seconds; `broken`: fails after them."""
+
+    name = "fake"
+    frame_rate = 20.0
+    dropped = 0
+
+    def __init__(self, indices: range, pause: float = 0.002, broken: bool = False) -> None:
+        self.indices, self.pause, self.broken = indices, pause, broken
+        self.closed = False
+
+    def frames(self) -> Iterator[Frame]:
+        for index in self.indices:
+            time.sleep(self.pause)
+            if self.closed:
+                return
+            yield Frame(index, 100.0 + index * 0.05, IMAGE, index * 0.05)
+        if self.broken:
+            raise RuntimeError("the camera broke")
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def pipeline(
-    source: Iterator[Frame], link: Link, tracker: Tracker, seconds: float | None = None
+    source: Source, link: Link, tracker: Tracker, seconds: float | None = None
 ) -> SendPipeline:
     stream = SendStream(tracker, FaceEncoder(BOUNDS), link, Timeline(DURATIONS), time.monotonic)
     return SendPipeline(source, stream, seconds=seconds)
@@ -88,7 +106,7 @@ def finish(sending: SendPipeline) -> None:
 
 def test_send_pipeline_source_ends_every_frame_sent_in_order() -> None:
     link = Link()
-    sending = pipeline(frames(range(30)), link, Tracker())
+    sending = pipeline(Source(range(30)), link, Tracker())
     sending.start()
     finish(sending)
     balance = sending.balance()
@@ -100,7 +118,7 @@ def test_send_pipeline_source_ends_every_frame_sent_in_order() -> None:
 
 def test_send_pipeline_slow_tracker_newest_frame_wins() -> None:
     link, gate = Link(), threading.Event()
-    sending = pipeline(frames(range(20)), link, Tracker(gate))
+    sending = pipeline(Source(range(20)), link, Tracker(gate))
     sending.start()
     deadline = time.monotonic() + 10
     while sending.captured < 20 and time.monotonic() < deadline:
@@ -115,7 +133,7 @@ def test_send_pipeline_slow_tracker_newest_frame_wins() -> None:
 
 def test_send_pipeline_dropped_queue_is_followed_by_a_keyframe() -> None:
     link = Link(full=frozenset({3, 4}))
-    sending = pipeline(frames(range(8), pause=0.02), link, Tracker())
+    sending = pipeline(Source(range(8), pause=0.02), link, Tracker())
     sending.start()
     finish(sending)
     balance = sending.balance()
@@ -125,32 +143,40 @@ def test_send_pipeline_dropped_queue_is_followed_by_a_keyframe() -> None:
 
 def test_send_pipeline_seconds_limit_capture() -> None:
     link = Link()
-    sending = pipeline(frames(range(1000)), link, Tracker(), seconds=0.5)
+    sending = pipeline(Source(range(1000)), link, Tracker(), seconds=0.5)
     sending.start()
     finish(sending)
     assert sending.captured == 10
 
 
 def test_send_pipeline_failing_tracker_is_raised_by_join() -> None:
-    sending = pipeline(frames(range(665, 700)), Link(), Tracker())
+    sending = pipeline(Source(range(665, 700)), Link(), Tracker())
     sending.start()
     with pytest.raises(RuntimeError, match="tracker broke"):
         finish(sending)
 
 
 def test_send_pipeline_failing_source_is_raised_by_join() -> None:
-    def broken() -> Iterator[Frame]:
-        yield Frame(0, 0.0, IMAGE)
-        raise RuntimeError("the camera broke")
-
-    sending = pipeline(broken(), Link(), Tracker())
+    sending = pipeline(Source(range(1), broken=True), Link(), Tracker())
     sending.start()
     with pytest.raises(RuntimeError, match="camera broke"):
         finish(sending)
 
 
+def test_send_pipeline_frames_dropped_by_the_source_are_late() -> None:
+    source = Source(range(10), pause=0.02)
+    source.dropped = 3
+    sending = pipeline(source, Link(), Tracker())
+    sending.start()
+    finish(sending)
+    balance = sending.balance()
+    assert balance.captured == 13
+    assert balance.fates["dropped late"] >= 3
+    assert balance.balanced
+
+
 def test_send_pipeline_stopped_in_mid_stream_balances() -> None:
-    sending = pipeline(frames(range(10**6)), Link(), Tracker())
+    sending = pipeline(Source(range(10**6)), Link(), Tracker())
     sending.start()
     time.sleep(0.1)
     sending.stop()
