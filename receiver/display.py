@@ -50,7 +50,7 @@ class Sink(Protocol):
     def show(self, picture: Picture) -> None:
         """Show or store one picture; LocalError when that has become impossible."""
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """Names of the keys pressed since the last call ('left', '0', 'q', ...)."""
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class NullSink:
     def show(self, picture: Picture) -> None:
         """Let the picture go."""
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """Nobody presses anything."""
         return []
 
@@ -130,7 +130,7 @@ class VideoSink:
         except OSError as error:
             raise self._failure(error) from error
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """A file has no keyboard."""
         return []
 
@@ -169,7 +169,7 @@ class FolderSink:
         except OSError as error:
             raise LocalError(f"cannot write {name}: {error.strerror}") from error
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """A folder has no keyboard."""
         return []
 
@@ -194,7 +194,7 @@ class WindowSink:
 
         cv2.imshow(self._title, picture.rgb[..., ::-1])
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """Let the window work for a millisecond; closing it counts as 'q'."""
         import cv2
 

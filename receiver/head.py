@@ -11,12 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nerf.camera import Camera, portrait_camera
 from quic_transport.avatar_file import AvatarFile
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import FaceParams
-
-WHITE = (1.0, 1.0, 1.0)
 
 
 class Rendered(Protocol):
@@ -30,10 +27,11 @@ class Rendered(Protocol):
 class Renderer(Protocol):
     """What draws a head: `nerf.load_head` gives one."""
 
-    def render(
-        self, expression: ArrayLike, pose: ArrayLike, camera: Camera, background: ArrayLike = WHITE
+    def render_portrait(
+        self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None
     ) -> Rendered:
-        """The head with this expression [46] under this head → camera pose [4, 4]."""
+        """The head with this expression [46] that was tracked at `rotation` [3], turned as `view`
+        [3, 3] on the screen, over white."""
 
     def warm_up(self, size: int) -> None:
         """Compile and fill caches, so that the next picture takes its usual time."""
@@ -42,20 +40,23 @@ class Renderer(Protocol):
 class Head:
     """A person's head at one picture size."""
 
-    def __init__(self, renderer: Renderer, distance_m: float, scale: float, size: int) -> None:
-        """`scale`: portrait widths per metre at `distance_m`; `size`: picture width, pixels."""
+    def __init__(self, renderer: Renderer, distance_m: float, size: int) -> None:
+        """`distance_m`: portrait camera to head, metres; `size`: picture width, pixels."""
         self.distance_m = distance_m
         self.size = size
         self._renderer = renderer
-        self._camera = portrait_camera(size, distance_m, scale)
 
     def warm_up(self) -> None:
         """Make the first picture as quick as the others."""
         self._renderer.warm_up(self.size)
 
     def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
-        """The head over white, uint8 [size, size, 3] RGB."""
-        return self._renderer.render(params.expression, pose, self._camera, WHITE).rgb
+        """The head over white, uint8 [size, size, 3] RGB, turned as `pose` [4, 4] says."""
+        turn = np.asarray(pose)[:3, :3]
+        picture = self._renderer.render_portrait(
+            params.expression, params.rotation, self.size, view=turn
+        )
+        return picture.rgb
 
 
 def open_head(avatar: AvatarFile, size: int, threads: int | None = None) -> Head:
@@ -64,10 +65,12 @@ def open_head(avatar: AvatarFile, size: int, threads: int | None = None) -> Head
 
     meta = avatar.meta
     try:
-        renderer = nerf.load_head(avatar.sections, meta.distance_m, meta.portrait_scale, threads)
+        renderer: Renderer = nerf.load_head(
+            avatar.sections, meta.distance_m, meta.portrait_scale, threads
+        )
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise AvatarFileError(
             f"the avatar of {meta.name!r} cannot be drawn ({error}): ask its owner to train it "
             "again with this version of facewire"
         ) from error
-    return Head(renderer, meta.distance_m, meta.portrait_scale, size)
+    return Head(renderer, meta.distance_m, size)

@@ -56,8 +56,8 @@ class FrameLink(Protocol):
     def can_send_frame(self) -> bool:
         """Whether a frame handed over now would leave soon."""
 
-    def take_keyframe_request(self) -> bool:
-        """True once whenever the next frame must be a keyframe."""
+    def keyframe_due(self) -> bool:
+        """Whether the next frame must be a keyframe; until one is handed over."""
 
     def send_frame(self, frame: EncodedFrame) -> bool:
         """Hand over a coded frame; False: it and all queued ones were dropped."""
@@ -114,8 +114,8 @@ class SendStream:
         if not faces:
             return Fate.NO_FACE
         stamp("extracted")
-        force = self._link.take_keyframe_request()
-        coded = self._encoder.encode(faces[0].params, force_keyframe=force)
+        due = self._link.keyframe_due()
+        coded = self._encoder.encode(faces[0].params, force_keyframe=due)
         stamp("encoded")
         if not self._link.send_frame(coded):
             return Fate.UNSENT

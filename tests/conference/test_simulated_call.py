@@ -54,11 +54,11 @@ class World:
     def can_send_frame(self) -> bool:
         return not self.congested
 
-    def take_keyframe_request(self) -> bool:
-        wanted, self.keyframe = self.keyframe, False
-        return wanted
+    def keyframe_due(self) -> bool:
+        return self.keyframe
 
     def send_frame(self, frame: EncodedFrame) -> bool:
+        self.keyframe = self.keyframe and not frame.key
         if self.rng.random() >= self.loss:
             at = self.now + self.delay + self.jitter * self.rng.random()
             heapq.heappush(self.under_way, (at, frame.sequence, frame))

@@ -32,14 +32,14 @@ class Link:
     def can_send_frame(self) -> bool:
         return True
 
-    def take_keyframe_request(self) -> bool:
-        wanted, self.keyframe = self.keyframe, False
-        return wanted
+    def keyframe_due(self) -> bool:
+        return self.keyframe
 
     def send_frame(self, frame: EncodedFrame) -> bool:
         if frame.sequence in self.full:
             self.keyframe = True
             return False
+        self.keyframe = self.keyframe and not frame.key
         self.sent.append(frame)
         return True
 

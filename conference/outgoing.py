@@ -1,0 +1,236 @@
+"""Our face in a call: from the warm-up of the tracker to the sender's report.
+
+The rule: the tracker is warm before the call is made and no frame is captured before the peer
+can draw it; at the end both sides exchange their numbers, then we hang up.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conference.exchange import FINAL, MEDIA_ORIGIN, Exchange
+from conference.statistics import (
+    CallReport,
+    milliseconds,
+    open_trace,
+    pack_latency,
+    rates_of,
+)
+from conference.terminal import Interrupt, StatusLine
+from quic_transport.codec import PROFILES
+from quic_transport.errors import FacewireError, LocalError
+from quic_transport.offer import Offer
+from quic_transport.timeline import Timeline
+from quic_transport.wire_count import WireCount
+from sender.extractor import Extractor, open_extractor
+from sender.frames import Frame
+from sender.pipeline import DURATIONS, Fate, SendPipeline, SendStream
+from sender.source import FrameSource, open_source
+from sender.video import read_video
+
+if TYPE_CHECKING:
+    from quic_transport.avatar_meta import AvatarMeta
+
+PROFILE = "eg0"
+GOP_S = 5.0  # seconds between keyframes
+WARM_UP_RUNS = 3
+POLL_S = 0.1
+FINAL_WAIT_S = 2.0  # for the receiver's last numbers
+FACELESS_HINT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """What is sent."""
+
+    source: str
+    """"camera:N" or a video's path."""
+    fps: float = 20.0
+    """Frames per second wanted."""
+    extractor: str | None = None
+    """"mediapipe" or "truth"; None: the one that the avatar was made with."""
+    models: Path | None = None
+    """Folder of the tracker's model files."""
+    seconds: float | None = None
+    """End after so many seconds."""
+    trace: Path | None = None
+    """Where one JSON line per frame goes."""
+
+
+class OutgoingFace:
+    """A source and a tracker that belong to one avatar, before there is a call."""
+
+    def __init__(self, options: SendOptions, meta: AvatarMeta) -> None:
+        """Opens the source and the tracker; LocalError with a sentence."""
+        self.meta = meta
+        self.options = options
+        choice = options.extractor or ("truth" if meta.extractor == "truth" else "mediapipe")
+        self.source: FrameSource = open_source(options.source, fps=options.fps)
+        try:
+            self.extractor: Extractor = open_extractor(
+                choice, models=options.models, source=options.source
+            )
+            self._check_extractor()
+        except BaseException:
+            self.source.close()
+            raise
+
+    def _check_extractor(self) -> None:
+        tracker, meta = self.extractor, self.meta
+        if tracker.name != meta.extractor or tracker.schema != meta.schema:
+            raise LocalError(
+                f"the avatar of {meta.name!r} was made with the tracker {meta.extractor} "
+                f"({meta.schema}), and this is {tracker.name} ({tracker.schema}): send with "
+                "--extractor as it was made, or train the avatar again"
+            )
+
+    def warm_up(self) -> None:
+        """Run the tracker on a first picture, so that the first frame of the call is not late."""
+        if self.options.source.startswith("camera"):
+            first = next(self.source.frames())
+        else:
+            first = next(iter(read_video(Path(self.options.source))))
+        for _ in range(WARM_UP_RUNS):
+            self.extractor.extract(Frame(0, first.capture_time, first.image, first.media_time))
+
+    def offer(self, avatar_id: str, avatar_size: int) -> Offer:
+        """What the peer is told of this face."""
+        meta = self.meta
+        return Offer(
+            name=meta.name, schema=meta.schema, extractor=meta.extractor, profile=PROFILE,
+            fps=self.source.frame_rate, bounds=meta.bounds, avatar_id=avatar_id,
+            avatar_size=avatar_size,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Let the source and the tracker go."""
+        self.source.close()
+        self.extractor.close()
+
+
+class Sending:
+    """An outgoing face at work in a call."""
+
+    def __init__(self, face: OutgoingFace, exchange: Exchange) -> None:
+        """Begins to capture and to send."""
+        self._face = face
+        self._exchange = exchange
+        self._fps = face.source.frame_rate
+        self._trace = open_trace(face.options.trace)
+        self._timeline = Timeline(DURATIONS, log=self._trace)
+        encoder = PROFILES[PROFILE].encoder(face.meta.bounds, gop=max(1, round(GOP_S * self._fps)))
+        self._stream = SendStream(
+            face.extractor, encoder, exchange.call, self._timeline, time.monotonic
+        )
+        self._pipeline = SendPipeline(face.source, self._stream, seconds=face.options.seconds)
+        self._wire = exchange.call.wire()
+        self._wire_end: WireCount | None = None
+        self._hinted = False
+        self._failure: FacewireError | None = None
+        self._pipeline.start()
+
+    def run(self, interrupt: Interrupt, status: StatusLine) -> None:
+        """Watch until the source ends, somebody hangs up or the peer is lost."""
+        pipeline, exchange = self._pipeline, self._exchange
+        told_origin = False
+        while pipeline.alive and not interrupt.requested and not exchange.over:
+            exchange.wait(lambda: not pipeline.alive, POLL_S)
+            if pipeline.media_origin is not None and not told_origin:
+                exchange.call.send_stats({MEDIA_ORIGIN: pipeline.media_origin})
+                told_origin = True
+            now = time.monotonic()
+            if status.due(now):
+                status.show(self.line(), now)
+            self._hint(status)
+        self._wire_end = exchange.call.wire()
+
+    def _hint(self, status: StatusLine) -> None:
+        fates = self._stream.fates
+        enough = FACELESS_HINT_S * self._fps
+        if not self._hinted and fates[Fate.SENT] == 0 and fates[Fate.NO_FACE] > enough:
+            self._hinted = True
+            status.say(f"no face in {self._face.source.name} so far: is somebody in the picture?")
+
+    def finish(self) -> None:
+        """Stop capturing, exchange the last numbers with the peer and hang up."""
+        self._pipeline.stop()
+        try:
+            self._pipeline.join()
+        except FacewireError as error:  # a camera that was pulled out, ...
+            self._failure = error
+        self._timeline.finish()
+        if self._trace is not None:
+            self._trace.close()
+        if not self._exchange.over:
+            balance = self._pipeline.balance()
+            numbers: dict[str, float] = {FINAL: 1.0, "captured": balance.captured}
+            numbers |= {name: float(count) for name, count in balance.fates.items()}
+            numbers["coded"] = numbers[Fate.SENT.value] + numbers[Fate.UNSENT.value]
+            numbers |= pack_latency(self._timeline.summary())
+            self._exchange.call.send_stats(numbers)
+            self._exchange.wait(lambda: self._exchange.peer_final, FINAL_WAIT_S)
+        self._exchange.close()
+
+    @property
+    def _seconds(self) -> float:
+        first, last = self._pipeline.first_capture, self._pipeline.last_capture
+        return 0.0 if first is None or last is None else last - first + 1.0 / self._fps
+
+    def _rates(self) -> dict[str, float]:
+        wire = (self._wire_end or self._exchange.call.wire()).since(self._wire)
+        return rates_of(self._stream.payload_bytes, wire, self._seconds, None)
+
+    def line(self) -> str:
+        """The live statistics."""
+        fates, rates = self._pipeline.balance().fates, self._rates()
+        if not rates:
+            return "waiting for the first picture"
+        others = ", ".join(f"{n} {name}" for name, n in fates.items() if n and name != "sent")
+        return (
+            f"{self._seconds:6.1f} s  sent {fates['sent']} frames{f' ({others})' if others else ''}"
+            f"  payload {rates['payload kbps']:.1f} kbps  wire {rates['wire kbps sent']:.1f} up "
+            f"{rates['wire kbps received']:.1f} down"
+        )
+
+    def report(self) -> CallReport:
+        """The sender's account; complete after `finish`."""
+        balance = self._pipeline.balance()
+        frames = {"captured": balance.captured, **balance.fates}
+        told = self._exchange.peer_stats
+        frames |= {f"{name} at the receiver": int(told[name])
+                   for name in ("received", "rendered") if name in told}  # fmt: skip
+        rates = self._rates()
+        if sent := balance.fates["sent"]:
+            rates["payload bytes per frame"] = round(self._stream.payload_bytes / sent, 2)
+            rates["keyframes"] = float(self._stream.keyframes)
+        ended = self._exchange.ended
+        return CallReport(
+            role="sender",
+            ended=ended.sentence if ended is not None else "the call ended",
+            clean=ended is None or ended.error() is None,
+            seconds=round(self._seconds, 3),
+            frames=frames,
+            balanced=balance.balanced and balance.open == 0,
+            rates=rates,
+            latency_ms={name: ms for name, summary in self._timeline.summary().items()
+                        if (ms := milliseconds(summary))},
+            notes=(f"tracker {self._face.extractor.name}, profile {PROFILE}",),
+        )  # fmt: skip
+
+    def failure(self) -> FacewireError | None:
+        """What to say after the table; None if all is well."""
+        fates = self._pipeline.balance().fates
+        if self._failure is not None:
+            return self._failure
+        if self._exchange.ended is not None and (error := self._exchange.ended.error()):
+            return error
+        if not fates["sent"] and fates["no face"]:
+            return LocalError(
+                f"no face was found in any of the {fates['no face']} frames of "
+                f"{self._face.source.name} that were looked at: choose a clip or a camera that "
+                "shows one person from the front"
+            )
+        return None
