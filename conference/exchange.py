@@ -90,8 +90,9 @@ class Exchange:
         self.wait(lambda: self.ended is not None, timeout)
 
     def close(self, sentence: str = "") -> None:
-        """Hang up if that has not happened, and let the thread end."""
+        """Hang up if that has not happened, free the socket and let the thread end."""
         if self.ended is None:
             self.call.hang_up(sentence)
             self.wait_for_end(2.0)
+        self.call.close()
         self._stage.join(2.0)

@@ -145,7 +145,7 @@ class Receiving:
             PoseControl(face.head.distance_m, options.view),
             self._timeline,
             clock=time.monotonic,
-            to_local=call.peer_time,
+            to_local=call.to_our_clock,
         )
         self._pipeline = ReceivePipeline(self._stream, face.head.draw)
         self._first_capture: float | None = None
