@@ -27,7 +27,7 @@ from sender.extractor import TrackedFace
 from sender.frames import Frame
 from sender.model_files import FACE_LANDMARKER, find_model
 from sender.native_noise import native_noise_silenced
-from sender.portrait_crop import crop_of, line_of_sight_turn
+from sender.portrait_crop import PortraitCrop, crop_of, line_of_sight_turn
 
 HALF_FOV = math.radians(31.5)
 MIN_TILE_PX = 200  # tiles are not made smaller than this
@@ -111,8 +111,11 @@ class MediaPipeExtractor:
             box = tiles[self._search_from % len(tiles)]
             faces = self._detect(frame, box, video=False)
             if faces:  # look once more, with the face in the middle
-                self._region = region_around(faces[0].landmarks, width, height, None)
-                return self._detect(frame, self._region, video=False) or faces
+                region = region_around(faces[0].landmarks, width, height, None)
+                confirmed = self._detect(frame, region, video=False)
+                if confirmed and agree(faces[0].crop, confirmed[0].crop):
+                    self._region = region
+                    return confirmed
             self._search_from += 1
         return []
 
@@ -194,6 +197,12 @@ def _tracked(marks: Any, shapes: Any, matrix: Any, frame: Frame, box: Box) -> Tr
         offset.astype(np.float32),
     )  # fmt: skip
     return TrackedFace(params, pose, focal, landmarks, crop, 1.0)
+
+
+def agree(one: PortraitCrop, other: PortraitCrop) -> bool:
+    """Whether two detections are the same face: a false one falls apart at a second look."""
+    apart = math.hypot(one.u - other.u, one.v - other.v)
+    return apart < 0.1 * one.side and abs(math.log(one.side / other.side)) < 0.15
 
 
 def region_around(landmarks: NDArray[np.float32], width: int, height: int, last: Box | None) -> Box:

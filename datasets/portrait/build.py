@@ -31,6 +31,7 @@ from nerf.trainset import (
     write_trainset,
 )
 from portrait.checks import ClipError, Verdict, judge
+from portrait.matting import without_background
 from portrait.neckline import Neckline, fit_neckline
 from portrait.pictures import PortraitPictures, write_pictures
 from portrait.report import draw_report
@@ -256,7 +257,8 @@ def _pictures(
     if neckline is not None:
         head = person * neckline.mask(kept.rotation[row], kept.expression[row], PORTRAIT_PX)
     head = part_with_face(head, inside)
-    return PortraitPictures(portrait, person, head, kept.landmarks[row] * PORTRAIT_PX)
+    colour = without_background(portrait, person)
+    return PortraitPictures(portrait, person, head, colour, kept.landmarks[row] * PORTRAIT_PX)
 
 
 def _write_background(partial: Path) -> None:

@@ -15,10 +15,13 @@ from quic_transport.errors import LocalError
 
 MIN_FACE_S = 5.0  # a clip with less face than this teaches nothing
 MIN_SIDE_PX = 48.0  # portrait side (about 1.5 face heights) below which a face is too small
+UNSTEADY = 0.04  # median second difference of the crop, in its sides: a real face stays below 0.01
 MAX_YAW = np.radians(75.0)
 SECOND_FACE_RATIO = 0.45  # a second face of this relative size is a second person
 SECOND_FACE_SHARE = 0.10  # of the frames with a face
 CUT_PICTURE = 0.16  # mean grey difference of thumbnails (range 1) that is a cut by itself
+CUT_SPIKE = 0.06  # the same where it stands alone: this many times both neighbours
+CUT_SPIKE_RATIO = 4.0
 CUT_PICTURE_WITH_JUMP = 0.05  # the same where the face jumps too
 CUT_JUMP = 0.35  # of the portrait's side, or of log size
 
@@ -49,9 +52,29 @@ def cut_times(tracks: Tracks) -> list[float]:
         grown = np.abs(np.diff(np.log(side)))
         jump = (moved > CUT_JUMP) | (grown > CUT_JUMP)  # NaN compares false
     appears = tracks.seen[1:] != tracks.seen[:-1]
-    cut = (change > CUT_PICTURE) | ((change > CUT_PICTURE_WITH_JUMP) & (jump | appears))
+    padded = np.pad(change, 1)
+    beside = np.maximum(padded[:-2], padded[2:])
+    cut = change > CUT_PICTURE
+    cut |= (change > CUT_SPIKE) & (change > CUT_SPIKE_RATIO * beside)
+    cut |= (change > CUT_PICTURE_WITH_JUMP) & (jump | appears)
     cut |= np.any(np.diff(tracks.size, axis=0) != 0, axis=1)
     return [float(t) for t in tracks.time[1:][cut]]
+
+
+def unsteadiness(tracks: Tracks) -> float:
+    """Median second difference of the crop's place and log size between adjacent frames."""
+    x = _crop_in_sides(tracks)
+    if len(x) < 3:
+        return 0.0
+    second = np.abs(x[2:] - 2 * x[1:-1] + x[:-2]).max(axis=1)
+    second = second[np.isfinite(second)]
+    return float(np.median(second)) if len(second) else 0.0
+
+
+def _crop_in_sides(tracks: Tracks) -> NDArray[np.float64]:
+    """[N, 3] centre of the crop in its own sides, and log of the side."""
+    side = tracks.crop[:, 2:]
+    return np.hstack([tracks.crop[:, :2] / side, np.log(side)])
 
 
 def longest_between(cuts: list[float], tracks: Tracks) -> tuple[float, float]:
@@ -74,6 +97,11 @@ def judge(tracks: Tracks, name: str) -> Verdict:
     shown = float(tracks.time[-1] - tracks.time[0]) + period
     if tracks.seen.sum() * period < min(MIN_FACE_S, 0.5 * shown) or not tracks.seen.any():
         raise ClipError(_too_little(name, tracks.seen.sum() * period, shown))
+    if unsteadiness(tracks) > UNSTEADY:
+        raise ClipError(
+            f"what looks like a face in {name} jumps about as no head does: it is a drawing, a "
+            "pattern or badly lit; film one person facing the camera"
+        )
     _refuse_cuts(tracks, name)
     _refuse_second_person(tracks, name)
     left_out: dict[str, int] = {}
@@ -141,7 +169,7 @@ def _glitches(tracks: Tracks) -> NDArray[np.bool_]:
     bad = np.zeros(len(tracks), dtype=bool)
     if len(tracks) < 3:
         return bad
-    x = np.column_stack([tracks.crop[:, :2] / tracks.crop[:, 2:], np.log(tracks.crop[:, 2])])
+    x = _crop_in_sides(tracks)
     middle = np.abs(x[1:-1] - (x[:-2] + x[2:]) / 2).max(axis=1)
     across = np.abs(x[2:] - x[:-2]).max(axis=1)
     bad[1:-1] = (middle > 0.08) & (middle > 2 * across)

@@ -27,13 +27,16 @@ class PortraitPictures:
     """[H, W] opacity of the whole person, 0..1."""
     head: NDArray[np.float32]
     """[H, W] opacity of the head, 0..1."""
+    colour: NDArray[np.float32]
+    """[H, W, 3] the person's colour times its opacity, 0..1."""
     landmarks: NDArray[np.float32]
     """[M, 2] pixels."""
 
     def head_on_white(self) -> NDArray[np.uint8]:
         """[H, W, 3] the head over white."""
-        a = self.head[..., None]
-        return (self.portrait * a + 255.0 * (1.0 - a) + 0.5).astype(np.uint8)
+        kept = self.head / np.maximum(self.person, np.float32(1e-3))  # what the neck cut leaves
+        white = self.colour * kept[..., None] + (1.0 - self.head[..., None])
+        return (np.clip(white, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
     def parsing(self) -> NDArray[np.uint8]:
         """[H, W, 3] head, body and background in their colours."""

@@ -3,7 +3,7 @@
 The rule: segmentation runs on the stabilised portrait, where the head always has the same place
 and size; what is not picture is not person; only the part that holds the face counts. The neck
 is cut elsewhere (neckline).
-Reference: MediaPipe selfie segmenter; He et al., "Guided Image Filtering", 2010.
+Reference: MediaPipe selfie segmenter.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from portrait.matting import refine
 from quic_transport.errors import LocalError
 from sender.frames import Frame
 from sender.model_files import SELFIE_SEGMENTER, find_model
@@ -22,9 +23,6 @@ from sender.portrait_crop import PortraitCrop
 
 Matte = NDArray[np.float32]
 Image = NDArray[np.uint8]
-
-GUIDE_RADIUS = 6  # pixels at 512
-GUIDE_EPSILON = 2e-3  # squared contrast (range 1) below which edges are not followed
 
 
 class Segmenter(Protocol):
@@ -39,7 +37,7 @@ class Segmenter(Protocol):
 
 
 class SelfieSegmenter:
-    """MediaPipe's selfie segmenter with a guided filter. Not thread-safe."""
+    """MediaPipe's selfie segmenter with a refined edge. Not thread-safe."""
 
     def __init__(self, models: Path | None = None) -> None:
         path = find_model(SELFIE_SEGMENTER, models)
@@ -86,37 +84,6 @@ def open_segmenter(extractor: str, models: Path | None, video: Path) -> Segmente
 
         return TruthMasks(video)
     return SelfieSegmenter(models)
-
-
-def refine(confidence: Matte, portrait: Image) -> Matte:
-    """A confidence mask [H, W] with its edge moved to the picture's."""
-    import cv2
-
-    size = portrait.shape[0]
-    grey = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
-    radius = max(1, round(GUIDE_RADIUS * size / 512))
-    soft = guided_filter(grey, confidence, radius, GUIDE_EPSILON)
-    return np.clip((soft - 0.1) / 0.8, 0.0, 1.0).astype(np.float32)
-
-
-def guided_filter(
-    guide: NDArray[np.float32], source: NDArray[np.float32], radius: int, epsilon: float
-) -> NDArray[np.float32]:
-    """`source` [H, W] smoothed, its edges taken from `guide` [H, W]: locally source ≈ a·guide + b
-    with a = cov/(var + epsilon), averaged over windows of side 2·radius + 1."""
-    import cv2
-
-    def mean(x: Any) -> Any:
-        return np.asarray(
-            cv2.boxFilter(x, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
-        )
-
-    mean_g, mean_s = mean(guide), mean(source)
-    variance = mean(guide * guide) - mean_g * mean_g
-    covariance = mean(guide * source) - mean_g * mean_s
-    a = covariance / (variance + epsilon)
-    b = mean_s - a * mean_g
-    return mean(a) * guide + mean(b)
 
 
 def part_with_face(matte: Matte, inside: NDArray[np.uint8] | None = None) -> Matte:

@@ -1,7 +1,8 @@
 """A performer's exact masks in the place of a segmenter's.
 
 The rule: nothing is estimated; `<stem>.masks.zip` beside the video holds one 8-bit head opacity
-per frame of the video, `<frame number, six digits>.png`, as large as the video's pictures.
+per frame of the video, `matte/<frame number, six digits>.png`, as large as the video's pictures
+(portrait.performer.film writes it).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class TruthMasks:
         """Opacity of the head, float32 [H, W] in 0..1."""
         import cv2
 
-        name = f"{frame.index:06d}.png"
+        name = f"matte/{frame.index:06d}.png"
         try:
             data = self._archive.read(name)
         except (KeyError, OSError, zipfile.BadZipFile) as error:
