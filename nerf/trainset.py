@@ -171,7 +171,7 @@ def read_trainset(folder: Path) -> TrainSet:
         return _parse(folder, document)
     except TrainSetError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise TrainSetError(
             f"{path} does not describe a training set ({type(error).__name__}: {error}): "
             "build it again"

@@ -39,7 +39,7 @@ class TruthExtractor:
                 "with `facewire performer`; track it with --extractor mediapipe"
             )
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 missing = [name for name in NEEDED if name not in archive]
                 if missing:
                     raise LocalError(f"{path} lacks {', '.join(missing)}: film the performer again")

@@ -41,11 +41,12 @@ def colour_near(image: Array, where: NDArray[np.bool_]) -> tuple[Array, Array]:
 
     h, w = where.shape
     half = (w // 2, h // 2)
-    weight = cv2.resize(where.astype(np.float32), half, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    full = where.astype(np.float32)
+    weight = cv2.resize(full, half, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image * full[..., None], half, interpolation=cv2.INTER_AREA)
     radius = max(1, round(NEAR_PX * h / 512 / 4))
     near = _mean(_mean(weight, radius), radius)
-    colour = _mean(_mean(small * weight[..., None], radius), radius)
+    colour = _mean(_mean(small, radius), radius)
     colour = colour / (near[..., None] + 1e-5)
     big = (w, h)
     return (

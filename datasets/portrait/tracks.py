@@ -21,6 +21,7 @@ from quic_transport.params import EXPRESSION_DIM
 from sender.extractor import Extractor, TrackedFace
 from sender.frames import Frame
 from sender.portrait_crop import PortraitCrop
+from sender.source import nearest_to_ticks
 from sender.video import VideoInfo
 
 THUMBNAIL_PX = 24  # side of the grey picture that scene changes are looked for in
@@ -106,7 +107,7 @@ class Selection:
     every: int = 1
     """Take each so-many-th frame."""
     rate: float | None = None
-    """Take at most about so many frames per second (the nearest before each tick's end)."""
+    """Take at most so many frames per second, those nearest to its ticks; None takes all."""
 
     def count_in(self, info: VideoInfo) -> int | None:
         """About how many frames that will be; None where the file does not say how long it is."""
@@ -118,24 +119,17 @@ class Selection:
 
     def choose(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The chosen frames, in order."""
-        next_tick = -np.inf
+        if self.rate is not None:
+            frames = nearest_to_ticks(frames, self.rate)
         count = 0
         for frame in frames:
-            time = frame.capture_time
-            if time < self.start:
+            if frame.capture_time < self.start:
                 continue
-            if time >= self.end:
+            if frame.capture_time >= self.end:
                 return
-            if self.rate is not None:
-                if time < next_tick - 1e-6:
-                    continue
-                period = 1.0 / self.rate
-                next_tick = max(next_tick, time - period) + period
-                if not np.isfinite(next_tick):
-                    next_tick = time + period
-            count += 1
-            if (count - 1) % self.every == 0:
+            if count % self.every == 0:
                 yield frame
+            count += 1
 
 
 class Prefetched:
