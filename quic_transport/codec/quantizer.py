@@ -48,7 +48,7 @@ class Quantizer:
         """Uint8 [49], the nearest code of each of the 49 finite numbers in `vector`."""
         x = frozen_vector(vector, PARAM_DIM, "vector").astype(np.float64)
         x = np.clip(x, self._low, self._high) - self._low
-        return np.rint(np.minimum(x * self._scale, TOP_CODE)).astype(np.uint8)
+        return np.rint(x * self._scale).astype(np.uint8)
 
     def dequantise(self, codes: Codes) -> FloatArray:
         """Float32 [49], the values that both ends use for `codes`, uint8 [49]."""
