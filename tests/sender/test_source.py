@@ -121,10 +121,14 @@ def test_camera_source_gives_rgb_and_a_sentence_when_it_ends() -> None:
     clock = iter(np.arange(0.0, 10.0, 0.05))
     source = CameraSource(0, fps=20, now=lambda: float(next(clock)), open_capture=lambda _: capture)
     got = []
-    with pytest.raises(VideoError, match="camera:0 gave no more pictures"):
+
+    def consume() -> None:
         for frame in source.frames():
             got.append(frame)
             capture.taken.release()
+
+    with pytest.raises(VideoError, match="camera:0 gave no more pictures"):
+        consume()
     assert len(got) == 3
     assert got[0].image[0, 0].tolist() == [0, 0, 255]
     assert got[0].media_time is None

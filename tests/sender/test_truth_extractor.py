@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +15,14 @@ from sender.frames import Frame
 
 
 def write_truth(video: Path, **changes: object) -> None:
-    arrays: dict[str, object] = {
+    arrays: dict[str, Any] = {
         "time": np.array([0.0, 0.04, 0.08]), "expression": np.eye(3, 46),
         "pose": np.stack([head_pose((0, y, 0), 0.5) for y in (0.0, 0.1, 0.2)]),
         "focal_px": 200.0, "width": 160, "height": 120,
         "landmarks": np.zeros((3, 5, 2)),
     }  # fmt: skip
     arrays.update(changes)
-    kept = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+    kept: dict[str, Any] = {name: value for name, value in arrays.items() if value is not None}
     np.savez(video.with_name(video.stem + ".truth.npz"), **kept)
 
 
