@@ -220,6 +220,10 @@ def _make_pictures(
         if not future.cancelled() and (error := future.exception()) is not None:
             first_error.append(error)
 
+    import cv2
+
+    cv2_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the pictures are made side by side; threads within each only spin
     frames = Prefetched(options.selection.choose(read_video(video, warn=lambda _: None)))
     pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="matte")
     done = 0
@@ -241,6 +245,7 @@ def _make_pictures(
         pool.shutdown(wait=True, cancel_futures=True)  # what an error or Ctrl-C left waiting
         for segmenter in opened:
             segmenter.close()
+        cv2.setNumThreads(cv2_threads)
     if first_error:
         raise first_error[0]
     _write_background(partial)
