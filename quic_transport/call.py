@@ -1,76 +1,242 @@
 """One call as the media threads see it: a session behind a lock, fed by the endpoint's thread.
 
-PUBLIC SIGNATURES; being filled in.
+The rule: every method may be called from any thread and none waits for the network, except
+`next_event` and `close`. Events wait in a bounded queue: an owner that does not keep up loses the
+queued frames all together and gets the next keyframe, never a frame without its reference.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol
 
+from quic_transport.avatar_cache import AvatarCache
+from quic_transport.call_state import State
 from quic_transport.clock_sync import RoundTrip
 from quic_transport.codec.profile import EncodedFrame
-from quic_transport.events import CallEnded, Event
-from quic_transport.messages import Hello, Reason
+from quic_transport.errors import LocalError
+from quic_transport.events import AvatarReceived, CallEnded, CallOpened, Event, FrameReceived
+from quic_transport.fifo import EndOfStream, Fifo
+from quic_transport.frame_stream import FrameCounts
+from quic_transport.messages import Hello
+from quic_transport.offer import Reason
+from quic_transport.session import Session
 from quic_transport.wire_count import WireCount
+
+MAX_EVENTS = 1024
+MAX_QUEUED_FRAMES = 512  # 25 s at 20 fps
+
+log = logging.getLogger("facewire.transport")
+
+
+class Link(Protocol):
+    """What a call needs of its connection."""
+
+    def wake(self) -> None:
+        """There may be something to send. From any thread."""
+
+    def wire(self) -> WireCount:
+        """Datagrams so far. From any thread."""
+
+    def shut(self) -> None:
+        """Leave nothing behind; the call has ended. From any thread but the link's own."""
 
 
 class Call:
     """See quic_transport/endpoint.py for the whole interface on one page."""
 
+    def __init__(self, session: Session, link: Link, cache: AvatarCache | None) -> None:
+        self.session = session
+        self.lock = threading.Lock()
+        self._link = link
+        self._cache = cache
+        self._events: Fifo[Event] = Fifo(MAX_EVENTS)
+        self._opened = threading.Event()
+        self._ended: CallEnded | None = None
+        self._done = threading.Event()
+        self._skipping = False  # until the next keyframe: the owner did not keep up
+        self._skipped = 0
+
+    # For the owner, from any thread.
+
     @property
     def peer(self) -> Hello:
         """What the peer said at hello."""
-        raise NotImplementedError
+        peer = self.session.peer
+        if peer is None:
+            raise LocalError("the peer has not said hello yet")
+        return peer
 
     @property
     def ended(self) -> CallEnded | None:
         """How the call ended; None while it lasts."""
-        raise NotImplementedError
+        return self._ended
 
     def next_event(self, timeout: float | None = None) -> Event | None:
         """The next event; None after `timeout` seconds; EndOfStream after CallEnded."""
-        raise NotImplementedError
+        try:
+            return self._events.get(timeout)
+        except TimeoutError:
+            return None
 
     def can_send_frame(self) -> bool:
         """Whether a frame coded now would leave soon. False: drop the raw frame."""
-        raise NotImplementedError
+        with self.lock:
+            return self.session.can_send_frame(time.monotonic())
 
-    def take_keyframe_request(self) -> bool:
-        """True once whenever the next frame must be a keyframe."""
-        raise NotImplementedError
+    def keyframe_due(self) -> bool:
+        """Whether the next frame must be a keyframe (asked for, or a queue was dropped)."""
+        with self.lock:
+            return self.session.keyframe_due()
 
     def send_frame(self, frame: EncodedFrame) -> bool:
-        """Queue a frame; False if it was dropped (then a keyframe is due)."""
-        raise NotImplementedError
+        """Queue a frame; False if it was dropped (then a keyframe is due) or the call is over."""
+        with self.lock:
+            if self.session.state is not State.OPEN:
+                return False
+            accepted = self.session.send_frame(frame, time.monotonic())
+        self._link.wake()
+        return accepted
 
     def request_keyframe(self) -> None:
-        """Ask the peer for a keyframe; rate-limited."""
-        raise NotImplementedError
+        """Ask the peer for a keyframe; call it as often as you like."""
+        with self.lock:
+            if self.session.state is not State.OPEN:
+                return
+            wanted = self.session.request_keyframe(time.monotonic())
+        if wanted:
+            self._link.wake()
 
     def send_ready(self) -> None:
         """The renderer is warm: the peer gets PeerReady."""
-        raise NotImplementedError
+        with self.lock:
+            if self.session.state is State.OPEN:
+                self.session.send_ready()
+        self._link.wake()
 
     def send_stats(self, values: Mapping[str, float]) -> None:
         """Counters for the peer's table: the peer gets PeerStats."""
-        raise NotImplementedError
+        with self.lock:
+            if self.session.state is State.OPEN:
+                self.session.send_stats(values)
+        self._link.wake()
 
-    def peer_time(self, peer_time: float) -> float:
-        """A time on the peer's monotonic clock, on ours."""
-        raise NotImplementedError
+    def to_our_clock(self, peer_time: float) -> float:
+        """A time on the peer's monotonic clock, on ours; see `round_trip().error_s`."""
+        with self.lock:
+            return self.session.to_our_clock(peer_time)
 
     def round_trip(self) -> RoundTrip | None:
         """Path and clock estimate; None before the first answer."""
-        raise NotImplementedError
+        with self.lock:
+            return self.session.round_trip()
+
+    def counts(self) -> tuple[FrameCounts, FrameCounts]:
+        """Frames sent, and frames received (those dropped for a slow owner counted there)."""
+        with self.lock:
+            sent, received = self.session.counts()
+        return sent, FrameCounts(
+            received.frames, received.keyframes, received.payload_bytes, 0, self._skipped
+        )
 
     def wire(self) -> WireCount:
-        """Datagrams and bytes both ways so far."""
-        raise NotImplementedError
+        """Datagrams and bytes both ways so far, with IP and UDP headers."""
+        return self._link.wire()
 
     def refuse(self, reason: Reason, sentence: str) -> None:
-        """End the call; both sides say `sentence`."""
-        raise NotImplementedError
+        """End the call because of the peer; both sides get `sentence`."""
+        with self.lock:
+            self.session.refuse(reason, sentence, time.monotonic())
+        self._link.wake()
 
-    def hang_up(self, sentence: str = "", timeout: float = 1.0) -> None:
+    def hang_up(self, sentence: str = "", timeout: float = 1.5) -> None:
         """Clean end; waits until the peer has everything, at most `timeout` seconds."""
-        raise NotImplementedError
+        with self.lock:
+            self.session.hang_up(sentence, time.monotonic())
+        self._link.wake()
+        self._done.wait(timeout)
+
+    def close(self) -> None:
+        """Hang up if the call lasts, and free its socket and thread. May be called twice."""
+        if self._ended is None:
+            self.hang_up()
+        self._link.shut()
+        self._events.close()
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # For the endpoint.
+
+    def wait_open(self, timeout: float) -> bool:
+        """Wait until the call is open or has ended; False if neither came to pass."""
+        return self._opened.wait(timeout)
+
+    def deliver(self, event: Event) -> None:
+        """Hand an event to the owner. From the endpoint's thread; never waits."""
+        if isinstance(event, FrameReceived) and not self._room_for(event):
+            return
+        try:
+            if not self._events.put(event, timeout=0):
+                log.warning("an event was lost because nobody takes them: %s", type(event))
+        except EndOfStream:
+            pass  # the owner closed the call
+        if isinstance(event, CallEnded):
+            self._ended = event
+            self._events.close()
+            self._done.set()
+        if isinstance(event, CallOpened | CallEnded):
+            self._opened.set()
+
+    def fetch_avatar(self) -> None:
+        """After CallOpened: take the avatar from the cache, or ask for what is missing. Reads
+        files, so not in the endpoint's thread."""
+        offer = self.peer.offer
+        if offer is None:
+            return
+        data = self._cache.load(offer.avatar_id) if self._cache else None
+        partial = self._cache.load_partial(offer.avatar_id) if self._cache and not data else b""
+        with self.lock:
+            if self.session.state is not State.OPEN:
+                return
+            if data is not None:
+                self.session.avatar_known(data)
+            else:
+                self.session.request_avatar(partial)
+        self._link.wake()
+
+    def keep_avatar(self, event: AvatarReceived | CallEnded) -> None:
+        """Write a received avatar, or the beginning of one, to the cache. Writes files."""
+        if self._cache is None:
+            return
+        try:
+            if isinstance(event, AvatarReceived):
+                self._cache.store(event.avatar_id, event.data)
+            elif (partial := self.session.avatar_partial()) is not None:
+                self._cache.store_partial(*partial)
+        except LocalError as error:  # the call itself goes on
+            log.warning("%s", error)
+
+    def _room_for(self, event: FrameReceived) -> bool:
+        """Whether this frame may be queued; makes room by dropping all queued ones."""
+        if len(self._events) >= MAX_QUEUED_FRAMES:
+            self._skipped += self._events.discard(lambda e: isinstance(e, FrameReceived))
+            self._skipping = True
+        if self._skipping and not event.frame.key:
+            self._skipped += 1
+            self.request_keyframe()
+            return False
+        self._skipping = False
+        return True

@@ -10,7 +10,11 @@ from enum import Enum
 
 from quic_transport.codec.profile import EncodedFrame
 from quic_transport.errors import FacewireError, LocalError, RemoteError
-from quic_transport.messages import Hello, Reason
+from quic_transport.messages import Hello
+from quic_transport.offer import Reason, clip_sentence
+
+CLOSE_CODE_BASE = 0x100
+"""QUIC application error codes are this plus the Reason."""
 
 
 class Ending(Enum):
@@ -104,6 +108,24 @@ class CallEnded:
     """Cause and remedy for the user."""
     reason: Reason = Reason.HUNG_UP
     """The code of a refusal; HUNG_UP for clean ends, TIMEOUT for a lost peer."""
+
+    @property
+    def close_code(self) -> int:
+        """The QUIC error code with which this side then closes the connection."""
+        ours = self.how is Ending.WE_REFUSED
+        return CLOSE_CODE_BASE + (self.reason if ours else Reason.HUNG_UP)
+
+    @staticmethod
+    def by_transport(code: int, sentence: str) -> CallEnded:
+        """The end of a call whose connection was closed under it."""
+        sentence = clip_sentence(sentence)
+        if code == CLOSE_CODE_BASE + Reason.HUNG_UP:
+            return CallEnded(Ending.PEER_HUNG_UP, sentence or "the peer hung up")
+        if code > CLOSE_CODE_BASE:
+            reason = Reason.of(code - CLOSE_CODE_BASE)
+            return CallEnded(Ending.PEER_REFUSED, f"the peer refused: {sentence}", reason)
+        why = f"the connection to the peer broke ({sentence or 'no reason given'})"
+        return CallEnded(Ending.PEER_LOST, why, Reason.FAILED)
 
     def error(self) -> FacewireError | None:
         """What to raise: None after a clean end, LocalError if a wrong token or a busy peer is

@@ -8,133 +8,26 @@ Reference: docs/wire-format.md, "Messages".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import ClassVar
 
-import numpy as np
-
 from quic_transport.errors import LocalError, WireError
-from quic_transport.params import PARAM_DIM, ParamBounds
+from quic_transport.offer import (
+    AVATAR_ID_BYTES,
+    MAX_TEXT_BYTES,
+    Offer,
+    Reason,
+    need,
+    short_text,
+)
 from quic_transport.wire import VERSION, Reader, Writer, encode_varint, peek_varint
 
 TOKEN_BYTES = 16
-AVATAR_ID_BYTES = 32
 MAX_MESSAGE_BYTES = 2048
 """Of one message's body. A full hello has about 1,000 bytes."""
-MAX_TEXT_BYTES = 256
-MAX_AVATAR_BYTES = 64 * 2**20
-"""What a receiver accepts by default. The largest trained heads have about 30 MB."""
-MAX_FPS = 240.0
 MAX_STATS = 32
-
-
-class Reason(IntEnum):
-    """Why a call is refused or ended; the code on the wire."""
-
-    HUNG_UP = 0
-    WRONG_TOKEN = 1
-    VERSION = 2
-    BUSY = 3
-    ROLES = 4
-    SCHEMA = 5
-    PROFILE = 6
-    BOUNDS = 7
-    AVATAR = 8
-    PROTOCOL = 9
-    TIMEOUT = 10
-    FAILED = 11
-
-    @classmethod
-    def of(cls, code: int) -> Reason:
-        """The reason with this code; FAILED for codes from the future."""
-        return cls(code) if code in set(cls) else cls.FAILED
-
-
-def _need(ok: bool, sentence: str) -> None:
-    if not ok:
-        raise LocalError(sentence)
-
-
-def _short_text(value: str, what: str) -> None:
-    _need(
-        len(value.encode("utf-8", "replace")) <= MAX_TEXT_BYTES and value.isprintable(),
-        f"{what} must be printable text of at most {MAX_TEXT_BYTES} bytes",
-    )
-
-
-def clip_sentence(text: str) -> str:
-    """`text` made fit to be sent as a reason: one printable line of at most 256 bytes."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    return line.encode("utf-8", "replace")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Offer:
-    """What a sender says at hello about the face that it is going to send."""
-
-    name: str
-    """The avatar's or person's name, printable, at most 256 bytes; for display only."""
-    schema: str
-    """Names the 46 expression numbers: a key of `params.SCHEMAS`."""
-    extractor: str
-    """Which tracker makes the parameters, e.g. "mediapipe"; compared with the avatar's."""
-    profile: str
-    """The parameter codec's profile, e.g. "eg0"."""
-    fps: float
-    """Nominal frame rate, frames per second, in (0, 240]."""
-    bounds: ParamBounds
-    """The quantiser's range, 49 pairs; both ends must use the same."""
-    avatar_id: str
-    """SHA-256 of the avatar file, 64 lower-case hex digits."""
-    avatar_size: int
-    """The avatar file's size, bytes, > 0."""
-    mode: str = "stream"
-    """How frames cross: "stream" is one reliable, ordered stream."""
-
-    def __post_init__(self) -> None:
-        for what in ("name", "schema", "extractor", "profile", "mode"):
-            _short_text(getattr(self, what), what)
-        _need(
-            math.isfinite(self.fps) and 0 < self.fps <= MAX_FPS,
-            f"fps must lie in (0, {MAX_FPS:g}], not {self.fps}",
-        )
-        _need(
-            len(self.avatar_id) == 2 * AVATAR_ID_BYTES
-            and all(c in "0123456789abcdef" for c in self.avatar_id),
-            "avatar_id must be 64 lower-case hex digits",
-        )
-        _need(0 < self.avatar_size < 2**63, f"avatar_size must be positive, not {self.avatar_size}")
-
-    def mismatch(self, schema: str, extractor: str, bounds: ParamBounds) -> str | None:
-        """One sentence if this offer does not fit an avatar with these properties, else None."""
-        if self.schema != schema:
-            return f"the sender's schema is {self.schema}, its avatar's is {schema}"
-        if self.extractor != extractor:
-            return f"the sender tracks with {self.extractor}, its avatar was made with {extractor}"
-        if not self.bounds.equals(bounds):
-            return "the sender's parameter bounds are not those of its avatar"
-        return None
-
-    def write(self, w: Writer) -> None:
-        for text in (self.name, self.schema, self.extractor, self.profile, self.mode):
-            w.text(text)
-        w.f32(self.fps)
-        w.fixed(self.bounds.low.astype("<f4").tobytes())
-        w.fixed(self.bounds.high.astype("<f4").tobytes())
-        w.fixed(bytes.fromhex(self.avatar_id))
-        w.varint(self.avatar_size)
-
-    @staticmethod
-    def read(r: Reader) -> Offer:
-        name, schema, extractor, profile, mode = (r.text(MAX_TEXT_BYTES) for _ in range(5))
-        fps = r.f32()
-        low = np.frombuffer(r.fixed(4 * PARAM_DIM), "<f4")
-        high = np.frombuffer(r.fixed(4 * PARAM_DIM), "<f4")
-        avatar_id = r.fixed(AVATAR_ID_BYTES).hex()
-        return Offer(name, schema, extractor, profile, fps, ParamBounds(low, high), avatar_id,
-                     r.varint(), mode)  # fmt: skip
+MAX_STAT_NAME_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +45,7 @@ class Hello:
     """Protocol version; never changes its place, so that any two versions can refuse."""
 
     def __post_init__(self) -> None:
-        _need(len(self.token) in (0, TOKEN_BYTES), f"a token has {TOKEN_BYTES} bytes")
+        need(len(self.token) in (0, TOKEN_BYTES), f"a token has {TOKEN_BYTES} bytes")
 
     def write(self, w: Writer) -> None:
         w.varint(self.version)
@@ -182,7 +75,7 @@ class Refuse:
     """Why and what to do, for people; printable, at most 256 bytes."""
 
     def __post_init__(self) -> None:
-        _short_text(self.sentence, "the sentence")
+        short_text(self.sentence, "the sentence")
 
     def write(self, w: Writer) -> None:
         w.varint(int(self.reason))
@@ -202,7 +95,7 @@ class Bye:
     """Why, for people; may be empty."""
 
     def __post_init__(self) -> None:
-        _short_text(self.sentence, "the sentence")
+        short_text(self.sentence, "the sentence")
 
     def write(self, w: Writer) -> None:
         w.text(self.sentence)
@@ -306,11 +199,11 @@ class Stats:
     """At most 32 finite numbers with printable names."""
 
     def __post_init__(self) -> None:
-        _need(len(self.values) <= MAX_STATS, f"at most {MAX_STATS} statistics fit a message")
+        need(len(self.values) <= MAX_STATS, f"at most {MAX_STATS} statistics fit a message")
         for name, value in self.values.items():
-            _need(len(name.encode("utf-8", "replace")) <= 40 and name.isprintable(),
-                  f"the statistic's name {name!r} is longer than 40 bytes or not printable")  # fmt: skip
-            _need(math.isfinite(value), f"the statistic {name} is {value}")
+            short = len(name.encode("utf-8", "replace")) <= MAX_STAT_NAME_BYTES
+            need(short and name.isprintable(), f"{name!r} is too long to name a statistic")
+            need(math.isfinite(value), f"the statistic {name} is {value}")
 
     def write(self, w: Writer) -> None:
         w.u8(len(self.values))
@@ -320,12 +213,12 @@ class Stats:
 
     @staticmethod
     def read(r: Reader) -> Stats:
-        return Stats({r.text(40): r.f64() for _ in range(r.u8())})
+        return Stats({r.text(MAX_STAT_NAME_BYTES): r.f64() for _ in range(r.u8())})
 
 
 Message = Hello | Refuse | Bye | AvatarRequest | Ready | KeyframeRequest | Ping | Pong | Stats
-READERS: dict[int, Callable[[Reader], Message]] = {
-    cls.kind: cls.read
+MESSAGE_TYPES: dict[int, type[Message]] = {
+    cls.kind: cls
     for cls in (Hello, Refuse, Bye, AvatarRequest, Ready, KeyframeRequest, Ping, Pong, Stats)
 }
 
@@ -342,11 +235,11 @@ def encode_message(message: Message) -> bytes:
 
 def decode_message(kind: int, body: bytes) -> Message:
     """The message with this kind and body; WireError if there is none."""
-    if kind not in READERS:
+    if kind not in MESSAGE_TYPES:
         raise WireError(f"there is no message of kind {kind}")
     r = Reader(body, f"a message of kind {kind}")
     try:
-        message = READERS[kind](r)
+        message = MESSAGE_TYPES[kind].read(r)
     except LocalError as error:  # the constructor's sentence; here the peer is to blame
         raise WireError(f"a message of kind {kind} is invalid: {error}") from None
     r.end()
@@ -367,7 +260,7 @@ class MessageSplitter:
         """The next complete message, undecoded, or None: more bytes are needed."""
         if len(self._buffer) < 2:
             return None
-        if self._buffer[0] not in READERS:
+        if self._buffer[0] not in MESSAGE_TYPES:
             raise WireError(f"there is no message of kind {self._buffer[0]}")
         got = peek_varint(self._buffer, 1)
         if got is None:

@@ -70,9 +70,9 @@ class Histogram:
         for bin_, n in enumerate(self._bins):
             seen += n
             if seen >= rank:
-                middle = LOWEST_S * GROWTH ** (bin_ - 0.5)
+                middle: float = LOWEST_S * GROWTH ** (bin_ - 0.5)
                 return min(max(middle, self._min), self._max)
-        return self._max
+        raise AssertionError("the bins add up to the count")
 
     def summary(self) -> LatencySummary:
         """The distribution so far."""
@@ -122,7 +122,7 @@ class Timeline:
                     self._histograms[name].add(stamps[end] - stamps[start])
 
     def add(self, name: str, seconds: float) -> None:
-        """Count a duration that was measured elsewhere, under a name of `durations` or a new one."""
+        """Count a duration that was measured elsewhere, under any name."""
         with self._lock:
             self._histograms.setdefault(name, Histogram()).add(seconds)
 

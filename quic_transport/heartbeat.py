@@ -1,0 +1,81 @@
+"""When to ask "are you there?", and when to believe that nobody is.
+
+The rule: only silence while we were awake counts. A process that was starved of CPU (its timer
+came late) gives the peer that much longer before it calls it lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from quic_transport.clock_sync import ClockSync
+from quic_transport.messages import Ping, Pong
+
+BURST = 5  # quick pings at the start, for a first estimate of the peer's clock
+BURST_INTERVAL_S = 0.15
+EAGER_PINGS = 15  # then one a second for a while
+STARVED_S = 0.5  # a timer this late says that we slept
+
+
+class Heartbeat:
+    """The schedule of our pings and the peer's deadline; times in seconds on one clock."""
+
+    def __init__(self, now: float, *, eager: bool, timeout_s: float) -> None:
+        """`eager`: this side needs the peer's clock (it receives); otherwise it only listens."""
+        self._eager = eager
+        self._timeout_s = timeout_s
+        self._heard_at = now
+        self._pinged_at = now
+        self._next_at = now
+        self._pings = 0
+        self._unanswered: deque[int] = deque(maxlen=8)
+        self.clock = ClockSync()
+
+    def heard(self, now: float) -> None:
+        """Something came from the peer."""
+        self._heard_at = max(self._heard_at, now)
+
+    def pardon(self, late_s: float, now: float) -> None:
+        """Our timer came `late_s` late: that silence may be ours."""
+        if late_s > STARVED_S:
+            self._heard_at = min(now, self._heard_at + late_s)
+
+    @property
+    def lost_at(self) -> float:
+        """When the peer counts as lost."""
+        return self._heard_at + self._timeout_s
+
+    @property
+    def ping_at(self) -> float:
+        """When the next ping is due: by schedule, or because it has become quiet."""
+        quiet = max(self._heard_at + self._timeout_s / 2, self._pinged_at + 1.0)
+        return min(self._next_at, quiet)
+
+    def ping(self, now: float) -> Ping:
+        """The ping that leaves now."""
+        self._pings += 1
+        self._pinged_at = now
+        if self._pings < BURST:
+            interval = BURST_INTERVAL_S
+        elif self._eager:
+            interval = 1.0 if self._pings < EAGER_PINGS else 2.0
+        else:
+            interval = 10.0
+        self._next_at = now + interval
+        self._unanswered.append(_microseconds(now))
+        return Ping(self._unanswered[-1])
+
+    def answered(self, pong: Pong, now: float) -> None:
+        """A pong came; those that answer no ping of ours are ignored."""
+        if pong.ping_sent_us in self._unanswered:
+            self._unanswered.remove(pong.ping_sent_us)
+            self.clock.add(pong.ping_sent_us / 1e6, pong.received_us / 1e6, pong.sent_us / 1e6, now)
+
+
+def answer(ping: Ping, now: float) -> Pong:
+    """The pong for a ping that arrived now and is answered at once."""
+    return Pong(ping.sent_us, _microseconds(now), _microseconds(now))
+
+
+def _microseconds(now: float) -> int:
+    return max(0, round(now * 1e6))

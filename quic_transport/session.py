@@ -1,0 +1,392 @@
+"""One call as a pure state machine: bytes, user calls and time in; bytes and events out.
+
+Rule 1: it holds no socket, no clock and no thread; `now` is a parameter everywhere.
+Rule 2: it is symmetric: client and server differ only in who says hello first.
+Rule 3: for a caller whose token is wrong it stores nothing and answers one refusal.
+Rule 4: what is legal when stands in the two tables of `call_state`.
+
+It is driven by exactly three sources: its owner, the transport (`receive`, `progress`, `heard`,
+`transport_closed`) and a timer (`next_timer`, `handle_timer`). After any of them, ask
+`data_to_send`, `next_event` and `close_wanted`. Stream numbers are QUIC's (RFC 9000, section
+2.1): 0 is the control stream, the client's one-way streams are 2, 6, ..., the server's 3, 7, ...
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from quic_transport import messages as msg
+from quic_transport.call_state import CALLS, State
+from quic_transport.clock_sync import RoundTrip
+from quic_transport.codec.profile import EncodedFrame
+from quic_transport.control import ControlReader
+from quic_transport.errors import LocalError, RemoteError, WireError
+from quic_transport.events import (
+    CallEnded,
+    CallOpened,
+    Ending,
+    Event,
+    PeerReady,
+    PeerStats,
+    Ringing,
+)
+from quic_transport.frame_stream import FrameCounts
+from quic_transport.handshake import check_fit
+from quic_transport.heartbeat import Heartbeat, answer
+from quic_transport.inbound import Inbound
+from quic_transport.limits import Limits
+from quic_transport.offer import Offer, Reason, Refusal, clip_sentence
+from quic_transport.outbound import CONTROL_STREAM, Outbound, StreamData
+
+
+class Session:
+    """One side of one call."""
+
+    def __init__(
+        self, *, is_client: bool, token: bytes, offer: Offer | None = None,
+        avatar: bytes | None = None, receives: bool = False, limits: Limits | None = None,
+    ) -> None:  # fmt: skip
+        """`token` is the invite's; `avatar` is handed out on request (None: never)."""
+        if offer is None and not receives:
+            raise LocalError("a side of a call sends, receives or both")
+        if offer is not None and avatar is not None and len(avatar) != offer.avatar_size:
+            raise LocalError("the offer's avatar_size is not the avatar's")
+        self.state = State.IDLE
+        self.peer: msg.Hello | None = None
+        self._is_client = is_client
+        self._offer = offer
+        self._receives = receives
+        self._limits = limits or Limits()
+        self._events: deque[Event] = deque()
+        self._control = ControlReader(None if is_client else token, self._limits)
+        self._hello = msg.Hello(token if is_client else b"", receives, offer)
+        self._outbound = Outbound(
+            is_client=is_client, offer=offer, avatar=avatar, limits=self._limits,
+            events=self._events,
+        )  # fmt: skip
+        self._inbound: Inbound | None = None
+        self._early: list[tuple[int, bytes, bool]] = []
+        self._heartbeat: Heartbeat | None = None
+        self._deadline: float | None = None  # of the hello, the drain or the linger
+        self._timer_at: float | None = None
+        self._end: CallEnded | None = None
+
+    # The owner.
+
+    def start(self, now: float) -> None:
+        """The transport is connected: say hello (client) or wait for it (server)."""
+        self._check_call("start")
+        self._deadline = now + self._limits.hello_timeout_s
+        if self._is_client:
+            self.state = State.CALLING
+            self._outbound.say(self._hello)
+        else:
+            self.state = State.LISTENING
+
+    def accept(self, now: float) -> None:
+        """Take the ringing call."""
+        self._check_call("accept")
+        assert self.peer is not None
+        self._outbound.say(self._hello)
+        self._open(self.peer, now)
+
+    def refuse(self, reason: Reason, sentence: str, now: float) -> None:
+        """End the call because of the peer; both sides get `sentence`."""
+        self._check_call("refuse")
+        if self.state in (State.DRAINING, State.CLOSING, State.CLOSED):
+            return
+        sentence = clip_sentence(sentence)
+        self._outbound.say(msg.Refuse(reason, sentence))
+        self._close_after_delivery(CallEnded(Ending.WE_REFUSED, sentence, reason), now)
+
+    def hang_up(self, sentence: str, now: float) -> None:
+        """End the call cleanly: queued frames still go out, then a goodbye."""
+        self._check_call("hang_up")
+        if self.state is State.DRAINING:
+            assert self._end is not None
+            self._finish(self._end)
+        if self.state in (State.CLOSING, State.CLOSED):
+            return
+        sentence = clip_sentence(sentence)
+        self._outbound.say(msg.Bye(sentence))
+        self._close_after_delivery(CallEnded(Ending.HUNG_UP, sentence or "hung up"), now)
+
+    def can_send_frame(self, now: float) -> bool:
+        """Ask before the predictor: whether a frame coded now would leave soon."""
+        return self.state is State.OPEN and self._outbound.can_send(now)
+
+    def keyframe_due(self) -> bool:
+        """Whether only a keyframe is accepted next."""
+        return self._outbound.keyframe_due()
+
+    def send_frame(self, frame: EncodedFrame, now: float) -> bool:
+        """Queue a coded frame. False: it and all queued ones were dropped; a keyframe is due."""
+        self._check_call("send_frame")
+        return self._outbound.send_frame(frame, now)
+
+    def request_keyframe(self, now: float) -> bool:
+        """Ask the sender for a keyframe; False if it was asked a moment ago."""
+        self._check_call("request_keyframe")
+        best = self.round_trip()
+        wanted = self._receiving().wants_keyframe(now, best.rtt_s if best else 0.0)
+        if wanted:
+            self._outbound.say(msg.KeyframeRequest())
+        return wanted
+
+    def send_ready(self) -> None:
+        """Our renderer is warm."""
+        self._check_call("send_ready")
+        self._outbound.say(msg.Ready())
+
+    def send_stats(self, values: Mapping[str, float]) -> None:
+        """Our counters, for the peer's table."""
+        self._check_call("send_stats")
+        self._outbound.say(msg.Stats(dict(values)))
+
+    def avatar_known(self, data: bytes) -> None:
+        """The offered avatar is here already, verified."""
+        self._check_call("avatar_known")
+        self._receiving().avatar_known(data)
+
+    def request_avatar(self, partial: bytes = b"") -> None:
+        """Ask for the offered avatar, from after `partial` on."""
+        self._check_call("request_avatar")
+        self._outbound.say(self._receiving().request_avatar(partial))
+
+    def avatar_partial(self) -> tuple[str, bytes] | None:
+        """Id and beginning of an avatar whose transfer is not complete, to keep for later."""
+        return self._inbound.partial() if self._inbound is not None else None
+
+    def receives_frames(self) -> bool:
+        """Whether the peer's face comes: then `avatar_known` or `request_avatar` is due."""
+        return self._inbound is not None
+
+    def round_trip(self) -> RoundTrip | None:
+        """What is known about the path and the peer's clock; None before the first answer."""
+        return self._heartbeat.clock.round_trip() if self._heartbeat is not None else None
+
+    def to_our_clock(self, peer_time: float) -> float:
+        """A time on the peer's clock, on ours; unchanged before the first answer."""
+        return self._heartbeat.clock.to_ours(peer_time) if self._heartbeat else peer_time
+
+    def counts(self) -> tuple[FrameCounts, FrameCounts]:
+        """What became of the frames that we sent, and the frames that came."""
+        return self._outbound.counts(), (
+            self._inbound.counts() if self._inbound is not None else FrameCounts(0, 0, 0, 0, 0)
+        )
+
+    def next_event(self) -> Event | None:
+        """The oldest event not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    # The transport.
+
+    def receive(self, stream_id: int, data: bytes, end: bool, now: float) -> None:
+        """Bytes have come, in order, on one of the peer's streams."""
+        self.heard(now)
+        if self.state in (State.IDLE, State.CLOSING, State.CLOSED):
+            return
+        try:
+            if stream_id == CONTROL_STREAM:
+                self._receive_control(data, end, now)
+            else:
+                self._receive_stream(stream_id, data, end, now)
+        except Refusal as refusal:
+            self.refuse(refusal.reason, str(refusal), now)
+        except RemoteError as error:
+            self._protocol_error(str(error), now)
+
+    def stream_reset(self, stream_id: int, now: float) -> None:
+        """The peer cut one of its streams off; this protocol never does that."""
+        if self.state is not State.IDLE:
+            self._protocol_error(f"the peer cut stream {stream_id} off", now)
+
+    def heard(self, now: float) -> None:
+        """The transport got something from the peer: it lives."""
+        if self._heartbeat is not None:
+            self._heartbeat.heard(now)
+
+    def progress(
+        self, stream_id: int, *, unsent: int, acked: int, rtt_s: float, min_rtt_s: float,
+        now: float,
+    ) -> None:  # fmt: skip
+        """How far one of `sending_streams` is: bytes that wait in the transport, bytes that the
+        peer has confirmed without a gap; and the path's latest and smallest round trip."""
+        self._outbound.progress(
+            stream_id, unsent=unsent, acked=acked, rtt_s=rtt_s, min_rtt_s=min_rtt_s, now=now
+        )
+        if self.state is State.CLOSING and self._outbound.delivered():
+            assert self._end is not None
+            self._finish(self._end)
+
+    def transport_closed(self, code: int, sentence: str) -> None:
+        """The connection is gone: by the peer's will if `code` is one of ours, else broken."""
+        self._finish(self._end or CallEnded.by_transport(code, sentence))
+
+    def sending_streams(self) -> list[int]:
+        """Our streams whose `progress` is of interest."""
+        return self._outbound.streams()
+
+    def data_to_send(self, now: float) -> list[StreamData]:
+        """What to append to which stream now."""
+        if self.state is State.CLOSED:
+            return []
+        return self._outbound.to_send(
+            now, media=self.state is State.OPEN, closing=self.state is State.CLOSING
+        )
+
+    def close_wanted(self) -> CallEnded | None:
+        """The end of the call, once all is said: close the connection with its code."""
+        return self._end if self.state is State.CLOSED else None
+
+    # The timer.
+
+    def next_timer(self, now: float) -> float | None:
+        """When `handle_timer` wants to be called; None if never."""
+        times = [self._deadline]
+        if self._heartbeat is not None and self.state is State.OPEN:
+            times += [self._heartbeat.ping_at, self._heartbeat.lost_at]
+            times.append(self._outbound.next_time(now))
+        self._timer_at = min((t for t in times if t is not None), default=None)
+        return self._timer_at
+
+    def handle_timer(self, now: float) -> None:
+        """Time has passed. May be called at any time."""
+        if self._heartbeat is not None and self._timer_at is not None:
+            self._heartbeat.pardon(now - self._timer_at, now)
+        self._timer_at = None
+        if self._deadline is not None and now >= self._deadline:
+            self._handle_deadline()
+        if self._heartbeat is None or self.state is not State.OPEN:
+            return
+        if now >= self._heartbeat.lost_at:
+            silence = f"{self._limits.peer_timeout_s:g} s"
+            why = f"the peer has been silent for {silence}: it was stopped or the network is gone"
+            self._finish(CallEnded(Ending.PEER_LOST, why, Reason.TIMEOUT))
+        elif now >= self._heartbeat.ping_at:
+            self._outbound.say(self._heartbeat.ping(now))
+
+    # Inside.
+
+    def _check_call(self, name: str) -> None:
+        if name not in CALLS[self.state]:
+            raise LocalError(f"{name} is not possible while the call is {self.state.value}")
+
+    def _open(self, hello: msg.Hello, now: float) -> None:
+        self.state = State.OPEN
+        self.peer = hello
+        self._deadline = None
+        if self._offer is not None and hello.receives:
+            self._outbound.open()
+        if hello.offer is not None and self._receives:
+            self._inbound = Inbound(hello.offer, self._limits, self._events)
+        self._heartbeat = Heartbeat(
+            now, eager=self._inbound is not None, timeout_s=self._limits.peer_timeout_s
+        )
+        self._events.append(CallOpened(hello))
+        early, self._early = self._early, []
+        for stream_id, data, end in early:
+            self.receive(stream_id, data, end, now)
+
+    def _receiving(self) -> Inbound:
+        if self._inbound is None:
+            raise LocalError("this side does not receive, or the peer offers nothing")
+        return self._inbound
+
+    def _receive_control(self, data: bytes, end: bool, now: float) -> None:
+        self._control.feed(data)
+        while self.state not in (State.CLOSING, State.CLOSED):
+            message = self._control.next_message(self.state, now)
+            if message is None:
+                break
+            if self.state is not State.DRAINING:
+                self._handle(message, now)
+        if end and self.state not in (State.DRAINING, State.CLOSING, State.CLOSED):
+            raise WireError("the control stream ended in mid-call")
+
+    def _handle(self, message: msg.Message, now: float) -> None:
+        match message:
+            case msg.Hello():
+                self._handle_hello(message, now)
+            case msg.Refuse():
+                why = f"the peer refused: {message.sentence}"
+                self._finish(CallEnded(Ending.PEER_REFUSED, why, message.reason))
+            case msg.Bye():
+                self._handle_bye(message.sentence, now)
+            case msg.AvatarRequest():
+                if not self._outbound.avatar_requested(message):
+                    why = "the sender does not hand out its avatar; the receiver must have it"
+                    self.refuse(Reason.AVATAR, why, now)
+            case msg.Ready():
+                self._events.append(PeerReady())
+            case msg.KeyframeRequest():
+                self._outbound.keyframe_requested(now)
+            case msg.Ping():
+                self._outbound.say(answer(message, now))
+            case msg.Pong():
+                if self._heartbeat is not None:
+                    self._heartbeat.answered(message, now)
+            case msg.Stats():
+                self._events.append(PeerStats(dict(message.values)))
+
+    def _handle_hello(self, hello: msg.Hello, now: float) -> None:
+        check_fit(hello, self._offer, self._receives, self._limits)
+        if self._is_client:
+            self._open(hello, now)
+        else:
+            self.state = State.RINGING
+            self.peer = hello
+            self._deadline = None
+            self._events.append(Ringing(hello))
+
+    def _handle_bye(self, sentence: str, now: float) -> None:
+        self._end = CallEnded(Ending.PEER_HUNG_UP, sentence or "the peer hung up")
+        if self._inbound is None or self._inbound.frames_ended:
+            self._finish(self._end)
+        else:  # frames travel on another stream and may be behind
+            self.state = State.DRAINING
+            self._deadline = now + self._limits.linger_s
+
+    def _receive_stream(self, stream_id: int, data: bytes, end: bool, now: float) -> None:
+        if stream_id % 4 != (3 if self._is_client else 2):
+            raise WireError(f"stream {stream_id} is none that the peer may send on")
+        if self.state is State.CALLING:  # it overtook the server's hello
+            self._early.append((stream_id, data, end))
+            if sum(len(d) + 64 for _, d, _ in self._early) > self._limits.max_early_bytes:
+                raise WireError("too much came before the hello")
+            return
+        if self.state not in (State.OPEN, State.DRAINING) or self._inbound is None:
+            raise WireError(f"stream {stream_id} came while none was expected")
+        again = self._inbound.receive(stream_id, data, end, now)
+        if again is not None:
+            self._outbound.say(again)
+        if self.state is State.DRAINING and self._inbound.frames_ended:
+            assert self._end is not None
+            self._finish(self._end)
+
+    def _protocol_error(self, sentence: str, now: float) -> None:
+        if self.state is State.DRAINING:  # it said goodbye already; nothing more to tell it
+            assert self._end is not None
+            self._finish(self._end)
+        else:
+            self.refuse(Reason.PROTOCOL, sentence, now)
+
+    def _close_after_delivery(self, end: CallEnded, now: float) -> None:
+        self._end = end
+        self.state = State.CLOSING
+        self._deadline = now + self._limits.linger_s
+
+    def _handle_deadline(self) -> None:
+        if self._end is None:
+            who = "nobody who speaks facewire answered" if self._is_client else "no hello came"
+            limit = f"{self._limits.hello_timeout_s:g} s"
+            self._end = CallEnded(Ending.PEER_LOST, f"{who} within {limit}", Reason.TIMEOUT)
+        self._finish(self._end)
+
+    def _finish(self, end: CallEnded) -> None:
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self._end = end
+            self._deadline = None
+            self._events.append(end)
