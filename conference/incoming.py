@@ -149,6 +149,7 @@ class Receiving:
         )
         self._pipeline = ReceivePipeline(self._stream, face.head.draw)
         self._first_capture: float | None = None
+        self._first_shown: float | None = None
         self._last_capture = 0.0
         self._sink_failure: FacewireError | None = None
         self._left = False
@@ -201,6 +202,8 @@ class Receiving:
             pass
         else:
             self._sink.show(picture)
+            if self._first_shown is None:
+                self._first_shown = picture.media_time
             if self._meter is not None:
                 self._meter.offer(picture)
         for key in self._sink.pressed():
@@ -291,8 +294,10 @@ class Receiving:
             rates=self._rates(),
             latency_ms={name: ms for name, ms in latency.items() if ms},
             likeness=self._meter.finish() if self._meter is not None else {},
+            recording_start_s=self._first_shown - told[MEDIA_ORIGIN]
+            if self._first_shown is not None and MEDIA_ORIGIN in told else None,
             notes=tuple(notes),
-        )
+        )  # fmt: skip
 
     def failure(self) -> FacewireError | None:
         """What to say after the table; None if all is well."""

@@ -42,6 +42,8 @@ class CallReport:
     """Stage → p50, p95, mean, max (milliseconds) and count."""
     likeness: dict[str, float] = field(default_factory=dict)
     """Name with unit → value; empty without a reference."""
+    recording_start_s: float | None = None
+    """Receiver of a file: the second of the file that its first picture shows."""
     notes: tuple[str, ...] = ()
     """Sentences that belong to the numbers."""
 

@@ -6,6 +6,7 @@ told that this side is ready; the first picture of a call costs no more than the
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +46,7 @@ class Head:
         self.distance_m = distance_m
         self.size = size
         self._renderer = renderer
+        self._thread = 0
 
     def warm_up(self) -> None:
         """Make the first picture as quick as the others."""
@@ -52,11 +54,21 @@ class Head:
 
     def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
         """The head over white, uint8 [size, size, 3] RGB, turned as `pose` [4, 4] says."""
+        self._claim_thread()
         turn = np.asarray(pose)[:3, :3]
         picture = self._renderer.render_portrait(
             params.expression, params.rotation, self.size, view=turn
         )
         return picture.rgb
+
+    def _claim_thread(self) -> None:
+        """Torch's number of threads is a setting of each thread. The renderer spreads its work
+        itself; were torch to do so too, the two would spin against each other."""
+        if self._thread != threading.get_ident():
+            import torch
+
+            torch.set_num_threads(1)
+            self._thread = threading.get_ident()
 
 
 def open_head(avatar: AvatarFile, size: int, threads: int | None = None) -> Head:

@@ -157,7 +157,7 @@ class SendPipeline:
             if self.first_capture is None:
                 self.first_capture = frame.capture_time
             elapsed = frame.capture_time - self.first_capture
-            if self._seconds is not None and elapsed >= self._seconds:
+            if self._seconds is not None and elapsed > self._seconds - 1e-3:
                 break
             if frame.media_time is not None:
                 self.media_origin = frame.capture_time - frame.media_time
