@@ -86,7 +86,7 @@ def head_pose(rotation: ArrayLike, distance: float, shift: ArrayLike = (0.0, 0.0
     r = np.asarray(rotation, dtype=np.float64)
     pose = np.eye(4)
     pose[:3, :3] = r if r.shape == (3, 3) else rotation_matrix(*r)
-    pose[:3, 3] = np.asarray(shift, dtype=np.float64) + (0.0, 0.0, -distance)
+    pose[:3, 3] = np.asarray(shift, dtype=np.float64) + np.array([0.0, 0.0, -distance])
     return pose
 
 

@@ -1,0 +1,97 @@
+"""Where in the cube anything can be: visual hull first, then the densities that training finds.
+
+The rule: a voxel outside the hull is never opened again, so no floater can grow where a mask has
+ruled the head out; a voxel inside stays occupied while any trained expression fills it.
+Reference: Laurentini 1994 (visual hull); Gao et al. 2022 (a grid over all expressions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nerf.camera import Camera, head_pose, project
+from nerf.field import OCCUPANCY_SIZE, Cube
+
+FRONT = 0.105  # metres: nothing of a head lies further in front of its origin (nose tip: 0.075)
+DECAY = 0.95  # of a voxel's remembered density, per refresh
+OPAQUE = 0.01  # a voxel counts where one step through it absorbs this much light
+
+
+def fit_cube(mattes: ArrayLike, camera: Camera, distance: float) -> Cube:
+    """The cube that holds the head of mattes uint8 [N, H, W], seen at `distance` metres."""
+    m = np.asarray(mattes)
+    ys, xs = np.flatnonzero((m > 127).any(axis=(0, 2))), np.flatnonzero((m > 127).any(axis=(0, 1)))
+    if len(xs) == 0 or len(ys) == 0:
+        raise ValueError("the mattes are empty: there is no head to learn")
+    metres = distance / camera.fx
+    left, right = (xs[0] - camera.cx) * metres, (xs[-1] + 1 - camera.cx) * metres
+    top, bottom = (camera.cy - ys[0]) * metres, (camera.cy - ys[-1] - 1) * metres
+    edge = float(np.clip(1.08 * max(right - left, top - bottom), 0.20, 0.40))
+    return Cube(((left + right) / 2, (top + bottom) / 2, FRONT - edge / 2), edge)
+
+
+def voxel_centers(size: int = OCCUPANCY_SIZE) -> NDArray[np.float32]:
+    """Cube coordinates [size³, 3] of the voxels' centres, x slowest (the grid's own order)."""
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    return np.ascontiguousarray(grid.reshape(-1, 3))
+
+
+def visual_hull(mattes: ArrayLike, rotations: ArrayLike, camera: Camera, distance: float,
+                cube: Cube, *, misses: float = 0.04) -> NDArray[np.bool_]:  # fmt: skip
+    """The voxels [G, G, G] that lie inside (nearly) every matte uint8 [N, H, W].
+
+    `rotations` [N, 3] are the frames' head rotations; a voxel may fall outside a share `misses` of
+    the mattes, and mattes are grown by one voxel, because tracked poses are not exact.
+    """
+    m = np.asarray(mattes)
+    h, w = m.shape[1:]
+    points = cube.to_head(voxel_centers())
+    grow = int(np.ceil(cube.edge / OCCUPANCY_SIZE * camera.fx / distance))
+    kernel = np.ones((2 * grow + 1, 2 * grow + 1), np.uint8)
+    outside = np.zeros(len(points), np.int32)
+    for matte, rotation in zip(m, np.asarray(rotations), strict=True):
+        grown = cv2.dilate((matte > 12).astype(np.uint8), kernel)
+        xy = np.floor(project(points, head_pose(rotation, distance), camera)).astype(np.int32)
+        seen = (xy[:, 0] >= 0) & (xy[:, 0] < w) & (xy[:, 1] >= 0) & (xy[:, 1] < h)
+        inside = np.zeros(len(points), bool)
+        inside[seen] = grown[xy[seen, 1], xy[seen, 0]] > 0
+        outside += ~inside
+    g = OCCUPANCY_SIZE
+    return (outside <= misses * len(m)).reshape(g, g, g)
+
+
+class Occupancy:
+    """The grid during training: remembered densities inside a fixed hull."""
+
+    def __init__(self, hull: NDArray[np.bool_]) -> None:
+        self.hull = hull
+        self.voxels = np.flatnonzero(hull.ravel())
+        self.density = np.zeros(hull.shape, np.float32)
+        self._centers = voxel_centers(hull.shape[0])
+
+    def refresh(self, density_at: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+                rng: np.random.Generator, decay: float = DECAY) -> None:  # fmt: skip
+        """Look at every voxel of the hull once, at a random point of it, and remember the maximum.
+
+        `density_at` maps cube coordinates [V, 3] to densities [V] under the current expression.
+        """
+        size = self.hull.shape[0]
+        jitter = rng.uniform(-0.5, 0.5, (len(self.voxels), 3)).astype(np.float32) / size
+        found = density_at(self._centers[self.voxels] + jitter)
+        flat = self.density.ravel()
+        flat[self.voxels] = np.maximum(flat[self.voxels] * decay, found)
+
+    def forget(self) -> None:
+        """Start over inside the hull, keeping nothing remembered."""
+        self.density[:] = 0.0
+
+    def grid(self, step: float) -> NDArray[np.uint8]:
+        """Uint8 [G, G, G]: 1 where a step of `step` cube edges absorbs at least `OPAQUE`, or more
+        than the mean does, as long as everything is thin."""
+        threshold = min(-np.log1p(-OPAQUE) / step, float(self.density[self.hull].mean()))
+        return np.ascontiguousarray((self.density > threshold).astype(np.uint8))

@@ -1,0 +1,89 @@
+"""The head renderer: what a receiver calls, whatever backend does the work.
+
+The rule: one call, one picture; everything that depends on the person is loaded before. Reads:
+blend the tables → march → encode → networks → composite → over the background.
+Reference: the paper, "Generate Module"; Gao et al. 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nerf.camera import Camera, euler_angles, head_pose, portrait_camera
+from nerf.cpu.pool import WorkerPool
+from nerf.cpu.render import CpuRenderer, Rendered
+from nerf.field import HeadField
+from nerf.weights import from_sections
+
+__all__ = ["HeadRenderer", "Rendered", "load_head"]
+
+
+class HeadRenderer:
+    """Renders one person's head. Not to be called from two threads at once."""
+
+    def __init__(self, field: HeadField, distance_m: float, portrait_scale: float,
+                 threads: int | None = None) -> None:  # fmt: skip
+        """`distance_m` and `portrait_scale` (portrait widths per metre) are the avatar's."""
+        if not (0.05 <= distance_m <= 100 and 0.1 <= portrait_scale <= 100):
+            raise ValueError(f"no portrait camera at {distance_m} m with scale {portrait_scale}")
+        self.field = field
+        self.distance_m = distance_m
+        self.portrait_scale = portrait_scale
+        self._pool = WorkerPool(threads)
+        self._backend = CpuRenderer(field, self._pool)
+
+    @property
+    def threads(self) -> int:
+        """Threads that a picture is spread over."""
+        return self._pool.threads
+
+    def portrait(self, size: int) -> Camera:
+        """The stabilised portrait's camera with `size` × `size` pixels."""
+        return portrait_camera(size, self.distance_m, self.portrait_scale)
+
+    def render(self, expression: ArrayLike, pose: ArrayLike, camera: Camera,
+               background: ArrayLike = (1.0, 1.0, 1.0)) -> Rendered:  # fmt: skip
+        """The head with coefficients `expression` [K] under head → camera `pose` [4, 4] (metres).
+
+        The avatar's learned pose correction is applied for a pose near the ones it was trained
+        on, that is, for the rotation of `pose` itself; see `render_portrait` for free viewpoints.
+        `background` is RGB in [0, 1].
+        """
+        rotation = euler_angles(np.asarray(pose)[:3, :3])
+        return self._render(expression, pose, camera, rotation, background)
+
+    def render_portrait(self, expression: ArrayLike, rotation: ArrayLike, size: int,
+                        view: ArrayLike | None = None,
+                        background: ArrayLike = (1.0, 1.0, 1.0)) -> Rendered:  # fmt: skip
+        """The stabilised portrait for the sender's `rotation` [3] (pitch, yaw, roll, radians).
+
+        `view` [3] replaces that rotation on screen (free viewpoint); the tracker's correction
+        still follows what the tracker saw.
+        """
+        shown = rotation if view is None else view
+        pose = head_pose(shown, self.distance_m)
+        return self._render(expression, pose, self.portrait(size), rotation, background)
+
+    def warm_up(self, size: int) -> None:
+        """Compile and touch everything that the first picture would have to wait for."""
+        neutral = self.field.code.mean
+        self.render_portrait(neutral, (0.0, 0.0, 0.0), size)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.close()
+
+    def _render(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, tracked: ArrayLike,
+                background: ArrayLike) -> Rendered:  # fmt: skip
+        self._backend.set_expression(expression)
+        rigid = self.field.rigid_correction(tracked, expression)
+        return self._backend.render(pose, camera, background, rigid)
+
+
+def load_head(sections: Mapping[str, NDArray[np.generic]], distance_m: float,
+              portrait_scale: float, threads: int | None = None) -> HeadRenderer:  # fmt: skip
+    """The renderer of an avatar's sections; nerf.weights.WeightsError if they are not a head."""
+    return HeadRenderer(from_sections(sections), distance_m, portrait_scale, threads)

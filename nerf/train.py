@@ -1,0 +1,225 @@
+"""Training a head: the loop that reads top to bottom, whatever engine does the steps.
+
+The rule: a step is one frame's rays; everything random comes from one generator, so a run repeats.
+The last frames are never looked at. References: Gao et al. 2022; the paper, "Nerf Model Training".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nerf.camera import Camera, head_pose
+from nerf.config import PAPER_FIELD, FieldConfig
+from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch, StepResult
+from nerf.cpu.pool import WorkerPool
+from nerf.cpu.render import CpuRenderer, Rendered
+from nerf.expression import fit_expression_code
+from nerf.field import cube_rays, new_field
+from nerf.metrics import Likeness, likeness, mean_likeness
+from nerf.occupancy import Occupancy, fit_cube, visual_hull
+from nerf.pose_correction import fit_correction, pose_features
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Footage:
+    """Frames of one person in the stabilised portrait, in time order."""
+
+    rgb: NDArray[np.uint8]
+    """[N, S, S, 3], head on white."""
+    alpha: NDArray[np.uint8]
+    """[N, S, S], the head's matte."""
+    rotation: NDArray[np.float64]
+    """[N, 3], radians, as tracked."""
+    expression: NDArray[np.float32]
+    """[N, K], as tracked."""
+    camera: Camera
+    """The portrait camera, S × S pixels."""
+    distance: float
+    """Metres from the camera to the head's origin."""
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def pose(self, index: int) -> NDArray[np.float64]:
+        """The tracked head → camera pose [4, 4] of a frame."""
+        return head_pose(self.rotation[index], self.distance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How to train; the two named recipes are `PRESETS`."""
+
+    config: FieldConfig = FieldConfig()  # noqa: RUF009 (frozen)
+    steps: int = 9000
+    size: int = 256
+    """Pixels of the training pictures."""
+    table_rate: float = 2e-2
+    expression_rate: float = 2e-2
+    network_rate: float = 1e-3
+    decay_to: float = 0.05
+    """Rates fall by this factor, exponentially, over the run; unused with milestones."""
+    milestones: tuple[int, ...] = ()
+    """Steps at which all rates are multiplied by 0.33 instead (the paper's MultiStepLR)."""
+    pose_rate: float = 1e-2
+    """Adam rate of per-frame pose refinement (radians, cube edges); 0 switches it off."""
+    pose_start: float = 0.1
+    """Share of the run after which poses move."""
+    samples: int = 16_000
+    """Samples per step that the number of rays is steered to."""
+    loss: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
+    betas: tuple[float, float] = (0.9, 0.99)
+    holdout: float = 0.15
+    """Share of the frames, the last ones, that training never sees."""
+    hull_frames: int = 40
+    seed: int = 0
+
+
+PRESETS: dict[str, TrainSettings] = {
+    "fast": TrainSettings(),
+    # The paper: Adam 1e-3, betas (0.9, 0.99), MultiStepLR, 200 epochs; NeRFBlendShape's sizes and
+    # milestones (40 and 100 epochs × 0.33). An epoch is one pass over the frames, two per step
+    # there and one per step here. On a CPU this takes days: see docs/training.md.
+    "paper": TrainSettings(
+        config=PAPER_FIELD, steps=200, size=512, table_rate=1e-3, expression_rate=1e-3,
+        network_rate=1e-3, milestones=(40, 100), samples=40_000,
+    ),
+}  # fmt: skip
+
+
+def train_count(frames: int, holdout: float) -> int:
+    """How many of `frames` frames are trained on; the rest, at the end, are held out."""
+    return max(1, frames - round(frames * holdout))
+
+
+class Trainer:
+    """A training run in progress."""
+
+    def __init__(self, footage: Footage, settings: TrainSettings, pool: WorkerPool) -> None:
+        self.footage = footage
+        self.pool = pool
+        self.count = train_count(len(footage), settings.holdout)
+        if settings.milestones:  # given in epochs; from here on in steps
+            settings = replace(
+                settings,
+                steps=settings.steps * self.count,
+                milestones=tuple(m * self.count for m in settings.milestones),
+            )
+        self.settings = settings
+        self.rng = np.random.default_rng(settings.seed)
+        sample = np.unique(np.linspace(0, self.count - 1, settings.hull_frames).astype(int))
+        cube = fit_cube(footage.alpha[sample], footage.camera, footage.distance)
+        code = fit_expression_code(footage.expression[: self.count], settings.config.rank)
+        self.field = new_field(settings.config, code, cube, self.rng)
+        hull = visual_hull(footage.alpha[sample], footage.rotation[sample], footage.camera,
+                           footage.distance, cube)  # fmt: skip
+        self.occupancy = Occupancy(hull)
+        self.field.occupancy = hull.astype(np.uint8)
+        self.engine = CpuEngine(self.field, pool, betas=settings.betas)
+        self.codes = code(footage.expression[: self.count])
+        self.features = pose_features(self.field, footage.rotation[: self.count],
+                                      footage.expression[: self.count])  # fmt: skip
+        self.rigid = np.zeros((self.count, 6))
+        self._rigid1, self._rigid2 = np.zeros((self.count, 6)), np.zeros((self.count, 6))
+        self._rigid_n = np.zeros(self.count, int)
+        self.step_index = 0
+        self.rays = 1024
+        self._order: list[int] = []
+        self._boxes = [_bounding_box(a) for a in footage.alpha[: self.count]]
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps have been taken."""
+        return self.step_index >= self.settings.steps
+
+    def step(self) -> StepResult:
+        """Take one step on the next frame of a shuffled pass."""
+        s = self.settings
+        if not self._order:
+            self._order = self.rng.permutation(self.count).tolist()
+        frame = self._order.pop()
+        progress = self.step_index / s.steps
+        if s.milestones:
+            scale = 0.33 ** sum(self.step_index >= m for m in s.milestones)
+        else:
+            scale = s.decay_to**progress
+        rates = Rates(table=s.table_rate * scale, expression=s.expression_rate * scale,
+                      network=s.network_rate * scale)  # fmt: skip
+        refine = s.pose_rate > 0 and progress >= s.pose_start
+        result = self.engine.step(self._batch(frame), rates, s.loss,
+                                  float(self.rng.random()), rigid=refine)  # fmt: skip
+        if refine:
+            self._refine(frame, result.rigid_gradient, s.pose_rate * scale)
+        self.step_index += 1
+        wanted = self.rays * s.samples / max(result.samples, 1)
+        self.rays = int(np.clip(0.9 * self.rays + 0.1 * wanted, 256, 4096))
+        if self.step_index % 64 == 0 and self.step_index >= 192:
+            self.occupancy.refresh(self.engine.density_at, self.rng)
+            self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
+        return result
+
+    def finish(self) -> None:
+        """Make the field ready to leave: pose correction, occupancy over many expressions."""
+        self.field.correction[:] = fit_correction(self.features, self.rigid)
+        self.occupancy.forget()
+        many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))
+        for frame in many:
+            self.engine.blend(self.codes[frame])
+            self.occupancy.refresh(self.engine.density_at, self.rng, decay=1.0)
+        self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
+
+    def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
+        """A frame as the current field shows it, by default with the tracker's own pose."""
+        renderer = CpuRenderer(self.field, self.pool)
+        renderer.set_expression(self.footage.expression[index])
+        return renderer.render(self.footage.pose(index), self.footage.camera, rigid=rigid)
+
+    def score(self, indices: ArrayLike, *, corrected: bool = True) -> Likeness:
+        """Mean likeness over frames, with poses as a receiver would have them."""
+        scores = []
+        for i in np.asarray(indices):
+            rigid = None
+            if corrected:
+                rigid = self.field.rigid_correction(
+                    self.footage.rotation[i], self.footage.expression[i]
+                )
+            shown = self.render(int(i), rigid=rigid)
+            scores.append(likeness(shown.rgb, self.footage.rgb[i], self.footage.alpha[i]))
+        return mean_likeness(scores)
+
+    def _batch(self, frame: int) -> RayBatch:
+        x0, y0, x1, y1 = self._boxes[frame]
+        x = self.rng.integers(x0, x1, self.rays)
+        y = self.rng.integers(y0, y1, self.rays)
+        xy = np.stack([x + 0.5, y + 0.5], axis=-1)
+        rigid = self.rigid[frame]
+        origin, directions = cube_rays(self.footage.pose(frame), self.footage.camera, xy,
+                                       self.field.cube, rigid)  # fmt: skip
+        rgb = self.footage.rgb[frame, y, x].astype(np.float32) / 255
+        alpha = self.footage.alpha[frame, y, x].astype(np.float32) / 255
+        return RayBatch(self.codes[frame], origin, directions, rgb, alpha, np.ones_like(rgb))
+
+    def _refine(self, frame: int, gradient: NDArray[np.float64], rate: float) -> None:
+        """Adam on one frame's rigid motion; the mean over frames stays zero."""
+        self._rigid_n[frame] += 1
+        n = self._rigid_n[frame]
+        self._rigid1[frame] = 0.9 * self._rigid1[frame] + 0.1 * gradient
+        self._rigid2[frame] = 0.95 * self._rigid2[frame] + 0.05 * gradient**2
+        m = self._rigid1[frame] / (1 - 0.9**n)
+        v = self._rigid2[frame] / (1 - 0.95**n)
+        self.rigid[frame] -= rate * m / (np.sqrt(v) + 1e-12)
+        if not self._order:
+            self.rigid -= self.rigid.mean(axis=0)
+
+
+def _bounding_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """(x0, y0, x1, y1) of the matte, grown by a tenth of the picture; the whole one if empty."""
+    h, w = alpha.shape
+    ys, xs = np.flatnonzero((alpha > 8).any(axis=1)), np.flatnonzero((alpha > 8).any(axis=0))
+    if len(xs) == 0:
+        return 0, 0, w, h
+    margin = w // 12
+    return (max(xs[0] - margin, 0), max(ys[0] - margin, 0),
+            min(xs[-1] + 1 + margin, w), min(ys[-1] + 1 + margin, h))  # fmt: skip
