@@ -36,22 +36,24 @@ def main(argv: list[str]) -> int:
 
     from portrait.performer.film import film
 
-    console = Console()
-    columns = (TextColumn("filming"), BarColumn(), TextColumn("{task.completed}/{task.total} frames"),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("filming", total=None)
-        made = film(
-            args.seed, args.seconds, args.output, args.size, args.fps,
-            script=args.script, threads=args.threads,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
-    length = made.frames / args.fps
-    how = "" if made.complete else " (interrupted: the file ends early but plays)"
-    megabytes = made.video.stat().st_size / 1e6
-    console.print(f"{made.video}: person {args.seed}, {made.frames} frames, {length:.1f} s, "
-                  f"{args.size}x{args.size}, {megabytes:.1f} MB{how}", highlight=False,
-                  soft_wrap=True)  # fmt: skip
-    console.print(f"{made.truth}: expressions, poses, landmarks", highlight=False, soft_wrap=True)
-    console.print(f"{made.masks}: classes and head mattes", highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    count = TextColumn("{task.completed}/{task.total} frames")
+    columns = (TextColumn("filming"), BarColumn(), count, TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("filming", total=None)
+            made = film(
+                args.seed, args.seconds, args.output, args.size, args.fps,
+                script=args.script, threads=args.threads,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        console.print("interrupted before the first frame: nothing was filmed")
+        return 130
+    how = "" if made.complete else " (interrupted: it ends early but plays)"
+    console.print(f"{made.video}: person {args.seed}, {made.frames} frames, "
+                  f"{made.frames / args.fps:.1f} s, {args.size}x{args.size}, "
+                  f"{made.video.stat().st_size / 1e6:.1f} MB{how}")  # fmt: skip
+    console.print(f"{made.truth}: expressions, poses, landmarks")
+    console.print(f"{made.masks}: classes and head mattes")
     return 0 if made.complete else 130

@@ -15,19 +15,22 @@ def bump(x: ArrayLike, y: ArrayLike, cx: float, cy: float, sx: float, sy: float)
     """A Gaussian hill of height 1 at (cx, cy) with standard deviations (sx, sy)."""
     dx = (np.asarray(x, np.float64) - cx) / sx
     dy = (np.asarray(y, np.float64) - cy) / sy
-    return np.exp(-0.5 * (dx * dx + dy * dy))
+    out: Array = np.exp(-0.5 * (dx * dx + dy * dy))
+    return out
 
 
-def ramp(x: ArrayLike, low: float, high: float) -> Array:
+def ramp(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
     """0 at `low`, 1 at `high`, smooth between; `low` may lie above `high`."""
-    t = np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0)
+    a, b = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    t: Array = np.clip((np.asarray(x, np.float64) - a) / (b - a), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def ridge(d: ArrayLike, sigma: float) -> Array:
     """A Gaussian of the distance `d` to a line."""
     q = np.asarray(d, np.float64) / sigma
-    return np.exp(-0.5 * q * q)
+    out: Array = np.exp(-0.5 * q * q)
+    return out
 
 
 def smooth_max(a: ArrayLike, b: ArrayLike, width: float) -> Array:

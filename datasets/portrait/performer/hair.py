@@ -16,8 +16,8 @@ from portrait.performer.traits import Traits
 Floats = NDArray[np.float64]
 
 # Where the hair starts, in rings, by angle from the mid-line of the face in degrees.
-_ANGLES = [0, 22, 38, 50, 58, 66, 74, 82, 90, 99, 108, 125, 180]
-_LINE = [4.05, 4.0, 4.25, 4.9, 5.7, 6.5, 7.6, 8.3, 8.2, 8.6, 10.0, 11.3, 11.6]
+_ANGLES = [0, 22, 38, 50, 58, 66, 73, 78, 81, 85, 101, 105, 110, 126, 180]
+_LINE = [4.05, 4.0, 4.25, 4.9, 5.7, 6.5, 7.6, 8.5, 8.2, 6.1, 6.0, 7.8, 10.3, 11.4, 11.7]
 
 
 def hairline(phi: Floats, traits: Traits) -> Floats:
@@ -25,7 +25,12 @@ def hairline(phi: Floats, traits: Traits) -> Floats:
     a = np.degrees(np.abs(phi))
     up = 0.55 * traits.hairline * np.asarray(ramp(a, 75, 40))
     temples = 0.35 * max(0.0, traits.hairline) * bump(a, 0, 38, 0, 12, 1)
-    return np.asarray(curve(a, _ANGLES, _LINE) - up - temples, dtype=np.float64)
+    line = np.asarray(curve(a, _ANGLES, _LINE) - up - temples, dtype=np.float64)
+    if traits.hair_style in ("bob", "long", "short") and traits.masculine < 0.5:
+        away = np.abs(phi - 0.6 * traits.parting)  # it falls to both sides of the parting
+        fall = 0.75 * np.asarray(ramp(away, 0.15, 0.75)) - 0.35 * np.exp(-((away / 0.28) ** 2))
+        line = line + fall * np.asarray(ramp(a, 66, 48))
+    return line
 
 
 def _volume(ring: Floats, phi: Floats, traits: Traits) -> Floats:
@@ -47,10 +52,10 @@ def _volume(ring: Floats, phi: Floats, traits: Traits) -> Floats:
 
 def shell(traits: Traits, rng: np.random.Generator) -> Part:
     """The hair on the scalp."""
-    rows, columns = 90, 181
+    rows, columns = 80, 221
     angles = np.linspace(-np.pi, np.pi, columns)
     line = hairline(angles, traits)
-    jag = 0.10 * value_noise(rng, 1, columns, (1, 80))[0] + 0.07 * rng.uniform(-1, 1, columns)
+    jag = 0.14 * value_noise(rng, 1, columns, (1, 80))[0] + 0.10 * rng.uniform(-1, 1, columns)
     t = np.linspace(0, 1, rows)[:, None] ** 0.8
     ring = t * (line + 0.32 + jag)[None, :]
     phi = np.broadcast_to(angles, ring.shape)
@@ -63,10 +68,11 @@ def shell(traits: Traits, rng: np.random.Generator) -> Part:
     streak = np.concatenate([streak, streak[:, :1]], axis=1)
     inside = line[None, :] - ring
     thick = _volume(ring, phi, traits) * (1 + 0.16 * streak * ramp(ring, 0.3, 1.5))
-    part_phi = traits.parting * 0.75
+    part_phi = traits.parting * 0.6
     groove = np.exp(-0.5 * ((phi - part_phi) / 0.06) ** 2) * ramp(ring, 0.4, 1.2)
     thick = thick * (1 - 0.35 * groove * ramp(ring, 4.5, 3.5))
-    thick = thick * ramp(inside, -0.15, 0.85) ** 0.6 - 0.22 * ramp(inside, 0.12, -0.25)
+    grow = 1.3 - 0.55 * np.asarray(ramp(np.abs(phi), 0.9, 1.2))  # rings until it is at full height
+    thick = thick * ramp(inside / grow, -0.12, 1.0) ** 0.8 - 0.20 * ramp(inside, 0.10, -0.25)
     points = base + out * thick[..., None]
     uv = np.stack([phi / (2 * np.pi) * 3 + 0.5, ring / 12 + 0.02 * streak], axis=-1)
     dark = 1 - 0.35 * groove * (thick > 0.2)

@@ -34,7 +34,7 @@ class Part:
     uv: Floats
     """[n, 2] texture coordinates."""
     colour: Floats
-    """[n, 3] albedo; for skin a factor on the texture, for eyeballs the direction from the centre."""
+    """[n, 3] albedo; for skin a factor on the texture, for eyeballs the direction."""
     material: int
     """One of the materials above."""
     label: int
@@ -110,22 +110,44 @@ def _arch(rows: Floats, gum: float, edge: float, out: float, jaw: float) -> Part
 
 
 def mouth_inside(traits: Traits) -> list[Part]:
-    """Teeth, tongue and the dark cavity behind them."""
+    """Teeth and tongue."""
     rows = np.array([0, 0.2, 0.3, 0.36, 0.42, 0.6, 0.8, 0.93, 1.0])
     upper = _arch(rows, -3.10, -4.42, 0.0, 0.0)
-    lower = _arch(rows, -5.65, -4.50, -0.22, 1.0)
+    lower = _arch(rows, -5.55, -4.36, -0.22, 1.0)
     t, p = np.meshgrid(np.linspace(0, np.pi, 16), np.linspace(0, 2 * np.pi, 28, endpoint=False),
                        indexing="ij")  # fmt: skip
     unit = np.stack([np.sin(t) * np.sin(p), np.cos(t), np.sin(t) * np.cos(p)], axis=-1)
-    bag = unit * (2.75, 2.4, 3.4) + (0, -4.7, 1.4)
-    bag[..., 2] = np.minimum(bag[..., 2], 4.3)
-    cavity = make_part(bag, lattice(16, 28, closed=True)[:, ::-1], (0.10, 0.022, 0.020), FLESH,
-                       jaw=ramp(bag[..., 1], -3.6, -5.2))  # fmt: skip
     body = unit * (1.75, 0.50, 1.75) + (0, -5.22, 2.9)
     body[..., 1] -= 0.16 * ridge(body[..., 0], 0.3) * (unit[..., 1] > 0)
     body[..., 1] += 0.3 * ramp(body[..., 2], 3.5, 1.5)
     tongue = make_part(body, lattice(16, 28, closed=True), (0.42, 0.14, 0.13), FLESH, jaw=1.0)
-    return [warped(part, traits) for part in (upper, lower, cavity, tongue)]
+    return [warped(part, traits) for part in (upper, lower, tongue)]
+
+
+BAG_RINGS = 6
+
+
+def mouth_bag() -> Part:
+    """The dark bag behind the lips; `lay_bag` hangs it on the lips' rims in every expression."""
+    loop = 2 * len(head_mesh().mouth_slit)
+    dark = np.linspace(1.0, 0.12, BAG_RINGS)[:, None, None] ** 1.5
+    colour = np.broadcast_to(dark * (0.30, 0.075, 0.07), (BAG_RINGS, loop, 3))
+    points = np.zeros((BAG_RINGS, loop, 3))
+    return make_part(points, lattice(BAG_RINGS, loop, closed=True), colour, FLESH)
+
+
+def lay_bag(points: Floats) -> Floats:
+    """[BAG_RINGS · loop, 3]: the bag for the skin's `points`, whose rims are already laid."""
+    slit = head_mesh().mouth_slit
+    loop = np.concatenate([points[slit[:, 2]], points[slit[::-1, 3]]])
+    middle = loop.mean(axis=0)
+    up = np.repeat([1.0, -1.0], len(slit))
+    depth = np.linspace(0, 1, BAG_RINGS)[:, None]
+    bulge = np.sin(np.pi * depth**0.7)
+    x = middle[0] + (loop[:, 0] - middle[0]) * (1 - depth**4) * (1 + 0.25 * bulge)
+    y = middle[1] + (loop[:, 1] - middle[1]) * (1 - depth**4) + 0.9 * bulge * up
+    z = loop[:, 2] + (-0.5 - loop[:, 2]) * depth
+    return np.stack([x, y, z], axis=-1).reshape(-1, 3)
 
 
 def warped(part: Part, traits: Traits) -> Part:
@@ -141,7 +163,7 @@ def ears(traits: Traits) -> list[Part]:
     depth = np.concatenate([np.zeros(20), [-0.12, -0.34, -0.62, -1.0]])
     a = np.linspace(0, 2 * np.pi, 56, endpoint=False)
     rr, aa = np.meshgrid(r, a, indexing="ij")
-    size = 1 + 0.06 * traits.shape["ear_size"] + 0.05 * (traits.masculine - 0.5)
+    size = 0.92 + 0.06 * traits.shape["ear_size"] + 0.05 * (traits.masculine - 0.5)
     back, up = np.sin(aa), np.cos(aa)
     outline = curve(np.mod(aa, 2 * np.pi), np.radians([0, 45, 90, 135, 180, 225, 270, 315, 360]),
                     [3.05, 2.50, 1.75, 2.05, 3.0, 1.95, 1.35, 2.15, 3.05])  # fmt: skip
@@ -151,7 +173,7 @@ def ears(traits: Traits) -> list[Part]:
     lobe = ramp(q, -1.4, -2.2)
     e = 0.34 * ridge(inner - 0.90, 0.075) * back_side * (1 - lobe)  # helix
     e += 0.26 * ridge(inner - 0.60, 0.11) * ramp(back, -0.2, 0.5) * (1 - lobe)  # antihelix
-    e -= 0.62 * bump(p, q, -0.25, -0.35, 0.55, 0.85)  # concha
+    e -= 0.34 * bump(p, q, -0.25, -0.35, 0.55, 0.85)  # concha
     e += 0.34 * bump(p, q, -1.05, -0.45, 0.24, 0.42)  # tragus
     e += 0.10 * lobe
     e += np.broadcast_to(depth[:, None], e.shape)
@@ -160,15 +182,14 @@ def ears(traits: Traits) -> list[Part]:
         - 0.55 * bump(p, q, -0.25, -0.4, 0.5, 0.8)
         - 0.28 * ridge(inner - 0.76, 0.07) * (back_side * (1 - lobe))
     )
-    shade = np.where(rr > 1.0, 0.75, shade) if False else shade
-    tilt = np.radians(24)
-    x = 6.98 + e * np.cos(tilt) + (p + 1.35) * np.sin(tilt)
+    tilt = np.radians(23)
+    x = 7.40 + e * np.cos(tilt) + (p + 1.35) * np.sin(tilt)
     z = -4.0 - p * np.cos(tilt) + e * np.sin(tilt) - 0.18 * q
     points = np.stack([x, 0.95 + q - 0.05 * p, z], axis=-1)
     uv = np.broadcast_to([0.5 + 0.5 * 0.31, 0.47], (*rr.shape, 2)) + 0.004 * np.stack([p, q], -1)
     red = np.array([1.0, 0.86, 0.84])
     colour = shade[..., None] * red
-    triangles = lattice(*rr.shape, closed=True)
+    triangles = lattice(len(r), len(a), closed=True)
     left = make_part(points, triangles, colour, SKIN, uv=uv)
     right = make_part(points * (-1, 1, 1), triangles[:, ::-1], colour, SKIN,
                       uv=uv * (-1, 1) + (1.0, 0.0))  # fmt: skip

@@ -16,10 +16,11 @@ from nerf.camera import rotation_matrix
 from portrait.performer.fields import ramp
 from portrait.performer.person import GAZE_DOWN, GAZE_SIDE, GAZE_UP, INDEX
 from portrait.performer.render import NECK_PIVOT
-from portrait.performer.script import Gesture, Plan, plan
+from portrait.performer.script import Plan, plan
 from portrait.performer.visemes import Sound, Stress, babble, mouth_at
 from quic_transport.errors import LocalError
-from quic_transport.params import EXPRESSION_DIM, FaceParams
+from quic_transport.params import FaceParams
+from sender.portrait_crop import crop_of
 
 Floats = NDArray[np.float64]
 DISTANCE = 0.75  # metres from the camera to the head's origin
@@ -53,21 +54,6 @@ class Glance:
     """Radians, positive to the image's right."""
     pitch: float
     """Radians, positive up."""
-
-
-def portrait_rotation(pose: NDArray[np.float64]) -> Floats:
-    """(pitch, yaw, roll) of the head seen along its line of sight (docs/conventions.md)."""
-    from nerf.camera import euler_angles
-
-    d = pose[:3, 3] / np.linalg.norm(pose[:3, 3])
-    axis = np.cross(d, (0.0, 0.0, -1.0))
-    s, c = float(np.linalg.norm(axis)), float(-d[2])
-    q = np.eye(3)
-    if s > 1e-12:
-        k = axis / s
-        m = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
-        q = np.eye(3) + s * m + (1 - c) * (m @ m)
-    return np.array(euler_angles(q @ pose[:3, :3]))
 
 
 class Score:
@@ -208,7 +194,8 @@ class Score:
         pose[:3, :3] = rotation_matrix(*head)
         neutral = np.array([0.0, HEIGHT, -DISTANCE]) + sway
         pose[:3, 3] = neutral + NECK_PIVOT - pose[:3, :3] @ NECK_PIVOT
-        return FaceParams(e, portrait_rotation(pose), t), pose
+        rotation = crop_of(pose, 1.0, 1, 1)[1]  # of the stabilised portrait, whatever the camera
+        return FaceParams(e.astype(np.float32), rotation.astype(np.float32), t), pose
 
 
 def performance(
@@ -221,6 +208,3 @@ def performance(
     for k in range(max(1, round(seconds * fps))):
         params, pose = score.at(k / fps)
         yield k / fps, params, pose
-
-
-__all__ = ["EXPRESSION_DIM", "Gesture", "Score", "performance", "portrait_rotation"]

@@ -30,6 +30,8 @@ from portrait.performer.parts import (
     ears,
     eyeballs,
     glasses,
+    lay_bag,
+    mouth_bag,
     mouth_inside,
     skin_part,
 )
@@ -70,8 +72,11 @@ class Person:
         self.seed = seed
         self.rest = rest_face(mesh, self.traits)
         self.skin_texture = paint_skin(self.traits, rng)
-        parts = [skin_part(self.rest), *eyeballs(self.rest), *mouth_inside(self.traits)]
-        parts += [*ears(self.traits), *hair_parts(self.traits, rng), *body(self.traits)]
+        parts = [skin_part(self.rest), mouth_bag(), *eyeballs(self.rest)]
+        parts += mouth_inside(self.traits)
+        if self.traits.hair_style not in ("bob", "long"):  # they hide the ears
+            parts += ears(self.traits)
+        parts += [*hair_parts(self.traits, rng), *body(self.traits)]
         if self.traits.glasses:
             parts += glasses(self.traits, self.rest)
         self._merge(parts)
@@ -83,6 +88,7 @@ class Person:
         self._warm_tables()
 
     def _merge(self, parts: list[Part]) -> None:
+        self._bag = slice(len(parts[0].points), len(parts[0].points) + len(parts[1].points))
         starts = np.cumsum([0, *(len(p.points) for p in parts)])
         self.base = np.concatenate([p.points for p in parts])
         self.triangles = np.concatenate(
@@ -97,8 +103,15 @@ class Person:
         self.jaw = np.concatenate([jaw_weight(), *(p.jaw for p in parts[1:])])
         self.jaw_vertices = np.flatnonzero(self.jaw > 1e-4)
         self.one_sided = np.isin(self.materials, (0, 1, 2, 6)).astype(np.uint8)
+        rims = np.concatenate([s[:, 2:].ravel() for s in self._slits()])
+        self.one_sided[np.isin(self.triangles, rims).any(axis=1)] = 0
         self.casts_shadow = (~np.isin(self.materials, (1, 2, 3, 4))).astype(np.uint8)
         self.seam = head_mesh().seam
+
+    @staticmethod
+    def _slits() -> list[NDArray[np.int32]]:
+        mesh = head_mesh()
+        return [*mesh.eye_slits, mesh.mouth_slit]
 
     def _warm_tables(self) -> None:
         self._moved, self._table = displacement_table()
@@ -182,6 +195,7 @@ class Person:
         slit = mesh.mouth_slit
         points[slit[:, 2]] = points[slit[:, 0]] + (0.0, 0.10, -0.75)
         points[slit[:, 3]] = points[slit[:, 1]] + (0.0, -0.10, -0.75)
+        points[self._bag] = lay_bag(points)
 
     def landmarks(self, geometry: Pose3D) -> Floats:
         """[M, 3] metres, head frame: the named surface points (`landmark_names`)."""

@@ -23,7 +23,7 @@ from quic_transport.params import FaceParams
 
 BACKGROUND, HEAD, NECK, TORSO = range(4)
 NECK_PIVOT = np.array([0.0, -0.11, -0.045])  # metres, head frame: what the head turns on
-LIGHT_CELLS = 200
+LIGHT_CELLS = 140
 LIGHT_SPAN = 0.60  # metres
 _STEPS = 16384
 

@@ -124,7 +124,8 @@ def _enrolment(seconds: float) -> Plan:
         {"jawOpen": 0.25, "mouthLowerDown": 0.9}, {"jawOpen": 0.2, "mouthUpperUp": 0.9},
     ]  # fmt: skip
     smile = [
-        {"mouthSmile": 0.9, "eyeSquint": 0.4}, {"mouthSmile": 0.9, "jawOpen": 0.35, "eyeSquint": 0.5},
+        {"mouthSmile": 0.9, "eyeSquint": 0.4},
+        {"mouthSmile": 0.9, "jawOpen": 0.35, "eyeSquint": 0.5},
         {"mouthFrown": 0.9}, {"mouthStretch": 0.9}, {"mouthDimple": 0.9}, {"mouthSmileLeft": 0.8},
         {"mouthSmileRight": 0.8},
     ]  # fmt: skip
@@ -137,7 +138,8 @@ def _enrolment(seconds: float) -> Plan:
         {"eyeBlinkLeft": 1.0, "eyeSquintLeft": 0.4}, {"eyeBlinkRight": 1.0, "eyeSquintRight": 0.4},
     ]  # fmt: skip
     look = [
-        {"eyeLookOutLeft": 0.9, "eyeLookInRight": 0.9}, {"eyeLookInLeft": 0.9, "eyeLookOutRight": 0.9},
+        {"eyeLookOutLeft": 0.9, "eyeLookInRight": 0.9},
+        {"eyeLookInLeft": 0.9, "eyeLookOutRight": 0.9},
         {"eyeLookUp": 0.9}, {"eyeLookDown": 0.9},
     ]  # fmt: skip
     turns = [(0, -32, 0), (0, 32, 0), (-16, 0, 0), (18, 0, 0), (0, 0, 10), (0, 0, -10),

@@ -91,7 +91,7 @@ def _light(material, n, view, albedo, gloss, lights, shadow, out):  # type: igno
         spec = gloss * (1.6 * nh**420 + 0.10 * nh**40)
     elif material == 3 or material == 4:
         soft_r, soft_g, soft_b = 0.4, 0.4, 0.4
-        spec = 0.16 * nh**60
+        spec = 0.4 * albedo[0] * nh**60 * shadow
     elif material == 5:
         soft_r, soft_g, soft_b = 0.3, 0.3, 0.3
         spec = gloss * (0.05 * nh**9 + 0.10 * nh**34) * shadow
@@ -197,14 +197,14 @@ def _shadow(view, shade_map, frame):  # type: ignore[no-untyped-def]
     total = 0.0
     i, j = int(np.floor(a - 0.5)), int(np.floor(b - 0.5))
     ta, tb = a - 0.5 - i, b - 0.5 - j
-    for dj in range(-2, 4):
-        wj = 1.0 - tb if dj == -2 else (tb if dj == 3 else 1.0)
-        for di in range(-2, 4):
-            wi = 1.0 - ta if di == -2 else (ta if di == 3 else 1.0)
+    for dj in range(-1, 3):
+        wj = 1.0 - tb if dj == -1 else (tb if dj == 2 else 1.0)
+        for di in range(-1, 3):
+            wi = 1.0 - ta if di == -1 else (ta if di == 2 else 1.0)
             over = shade_map[j + dj, i + di] - depth
             lit = 1.0 - min(max((over - 0.006) / 0.012, 0.0), 1.0)
             total += wi * wj * lit
-    return 0.25 + 0.75 * total / 25.0
+    return 0.25 + 0.75 * total / 9.0
 
 
 @njit(nogil=True, cache=True, fastmath=True)

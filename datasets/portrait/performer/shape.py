@@ -43,7 +43,9 @@ class Rest:
 
 def _nose(x: Floats, y: Floats, shape: dict[str, float]) -> Floats:
     knots = [-3.2, -2.6, -2.2, -1.9, -1.55, -1.15, -0.7, 0.0, 1.0, 2.0, 2.9, 3.6, 4.6]
-    height = curve(y, knots, [0, 0, 0.2, 1.0, 1.95, 2.25, 2.12, 1.75, 1.28, 0.82, 0.42, 0.2, 0])
+    height = curve(
+        y, knots, [0, 0.03, 0.36, 1.02, 1.74, 2.17, 2.14, 1.78, 1.28, 0.82, 0.42, 0.2, 0]
+    )
     height = height * (1 + 0.10 * shape["nose_tip"] * bump(0, y, 0, -1.0, 1, 0.9))
     height = height + 0.16 * shape["nose_bridge"] * bump(0, y, 0, 1.6, 1, 1.1)
     width = curve(y, [-2.6, -2.1, -1.6, -1.0, -0.4, 0.4, 1.5, 2.9, 3.6, 4.6],
@@ -91,13 +93,13 @@ def _relief(mesh: HeadMesh, traits: Traits) -> Floats:
 
 
 def warp(points: Floats, canon: Floats, ring: Floats | float, traits: Traits) -> Floats:
-    """`points` [N, 3] moved by the person's proportions; `canon` says where on the head they are."""
+    """`points` [N, 3] moved by the person's proportions; `canon` says where they lie."""
     s, p = traits.shape, points.copy()
     x, y = np.abs(canon[:, 0]), canon[:, 1]
     sign = np.sign(canon[:, 0])
     neck = ramp(ring, 13.4, 16.0)
     face = ramp(canon[:, 2], -3.0, 1.5) * (1 - neck)
-    scale = 1 + 0.035 * s["face_width"]
+    scale = np.full(len(p), 1 + 0.035 * s["face_width"])
     scale = scale + 0.055 * s["jaw_width"] * ramp(y, -1.0, -6.5) * (1 - neck)
     scale = scale + 0.03 * s["fullness"] * bump(0, y, 0, -3.5, 1, 2.5)
     scale = scale + neck * (0.06 * s["neck_width"] - 0.035 * s["face_width"] - 0.03)
@@ -127,7 +129,7 @@ def rest_face(mesh: HeadMesh, traits: Traits) -> Rest:
     x, y = np.abs(mesh.canon[:, 0]), mesh.canon[:, 1]
     front = np.cos(mesh.phi) > 0
     tip = bump(x, y, 0, -1.05, 1.0, 0.55) * front
-    points[:, 1] -= (0.30 - 0.10 * traits.shape["nose_tip"]) * tip
+    points[:, 1] -= (0.20 - 0.10 * traits.shape["nose_tip"]) * tip
     points[:, 0] += np.sign(mesh.canon[:, 0]) * 0.16 * bump(x, y, 1.35, -1.45, 0.4, 0.5) * front
     points = warp(points, mesh.canon, mesh.ring, traits)
     centres = np.stack([EYE_CENTRE, EYE_CENTRE * (-1, 1, 1)])

@@ -45,9 +45,19 @@ class _Canvas:
         self.signed_x, self.y, self.z = (spread(mesh.canon[:, i]) for i in range(3))
         self.x = np.abs(self.signed_x)
         self.ring, self.phi = spread(mesh.ring), spread(mesh.phi)
+        step = np.hypot(np.diff(self.y, axis=0), np.diff(self.z, axis=0))[:, SIZE // 2]
+        self.height = np.broadcast_to(np.concatenate([[0], np.cumsum(step)])[:, None], self.y.shape)
         self.face = ramp(np.cos(self.phi), 0.0, 0.3) * ramp(self.ring, 14.0, 13.0)
         self.rgb = np.broadcast_to(np.array(traits.skin), (SIZE, SIZE, 3)).copy()
         self.gloss = np.full((SIZE, SIZE), 0.55)
+
+    def noise(self, rng: np.random.Generator, size: float, tall: float = 1.0) -> Floats:
+        """Noise in [-1, 1] with grains of `size` cm (`tall` times as high)."""
+        tile = value_noise(rng, 512, 512, (128, 128)).astype(np.float32)
+        tile = 0.5 * (tile + tile[::-1]) * 1.3
+        u = np.mod(self.phi * 7.0 / size * 4, 511).astype(np.float32)
+        v = np.mod(self.height / (size * tall) * 4, 511).astype(np.float32)
+        return cv2.remap(tile, u, v, cv2.INTER_LINEAR).astype(np.float64)
 
     def tint(self, amount: Floats, factor: tuple[float, float, float]) -> None:
         """Multiply by `factor` where `amount` is 1."""
@@ -61,8 +71,8 @@ class _Canvas:
 
 def _complexion(c: _Canvas, traits: Traits, rng: np.random.Generator) -> None:
     x, y = c.x, c.y
-    for cells, gain in (((12, 10), 0.05), ((45, 36), 0.045), ((150, 120), 0.05)):
-        noise = value_noise(rng, SIZE, SIZE, cells) * gain
+    for grain, gain in ((3.0, 0.05), (0.8, 0.05), (0.22, 0.06), (0.11, 0.04)):
+        noise = c.noise(rng, grain) * gain
         c.rgb *= 1 + noise[..., None] * (0.7, 1.0, 1.1)
     red = 0.75 * bump(x, y, 3.9, -0.9, 1.4, 1.3) + 0.9 * bump(x, y, 0, -1.2, 1.1, 0.6)
     red += 0.4 * bump(x, y, 0, -7.8, 1.4, 0.8) + 0.3 * bump(x, y, 0, 6.5, 3.0, 1.2)
@@ -71,11 +81,11 @@ def _complexion(c: _Canvas, traits: Traits, rng: np.random.Generator) -> None:
     c.tint(0.8 * eyelid * c.face, (0.90, 0.80, 0.80))
     bag = bump(x, y, 2.75, 1.45, 1.0, 0.32)
     c.tint((0.45 + 0.5 * traits.age) * bag * c.face, (0.82, 0.78, 0.84))
-    spots = value_noise(rng, SIZE, SIZE, (230, 190))
+    spots = c.noise(rng, 0.16)
     where = bump(x, y, 2.4, 0.0, 2.6, 1.6) * c.face
     c.tint(ramp(spots, 0.5, 0.8) * where * traits.freckles, (0.72, 0.55, 0.45))
     c.gloss += 0.35 * bump(x, y, 0, 0.5, 0.7, 2.2) + 0.3 * bump(x, y, 0, 6.6, 3.0, 1.4)
-    c.gloss += 0.12 * value_noise(rng, SIZE, SIZE, (170, 150))
+    c.gloss += 0.14 * c.noise(rng, 0.15)
 
 
 def _creases(c: _Canvas, traits: Traits) -> None:
@@ -137,14 +147,17 @@ def _brows(c: _Canvas, traits: Traits, rng: np.random.Generator) -> None:
                  np.array([4.28, 4.52, 4.86, 4.80, 4.42]) - 0.12 * traits.masculine)  # fmt: skip
     half = curve(s, [0, 0.12, 0.4, 0.75, 1.0], [0.14, 0.27, 0.29, 0.20, 0.05]) * traits.brow
     d = (y - arch) / half
-    band = ramp(np.abs(d), 1.15, 0.55) * ramp(s, -0.03, 0.10) * ramp(s, 1.03, 0.93)
-    slant = s * 36 + d * (1.1 - 1.8 * s) * 1.3
-    strand = value_noise(rng, 1, 4096, (1, 900))[0]
-    stroke = strand[(np.mod(slant * 40, 4096)).astype(int)]
+    d = d + 0.22 * value_noise(rng, SIZE, SIZE, (8, 300))
+    band = ramp(np.abs(d), 1.2, 0.5) * ramp(s, -0.03, 0.10) * ramp(s, 1.03, 0.93)
+    lean = s * 3.8 + d * half * (1.9 - 2.6 * s)  # cm along the brow, followed down the hairs
+    strand = value_noise(rng, 1, 2048, (1, 2048))[0]
+    stroke = np.interp(np.mod(lean * 15, 2047), np.arange(2048), strand)
+    stroke += 0.6 * np.interp(np.mod(lean * 33 + 700, 2047), np.arange(2048), strand)
     colour = np.array(traits.hair) * 0.6 + 0.004
     if traits.hair[0] > 0.2:
         colour = np.array(traits.hair) * 0.35
-    c.cover(band * (0.74 + 0.34 * stroke) * c.face * (np.cos(c.phi) > 0), colour)
+    soft = ramp(np.abs(d), 1.35, 0.45)
+    c.cover(np.sqrt(band * soft) * (0.76 + 0.22 * stroke) * c.face * (np.cos(c.phi) > 0), colour)
     c.gloss *= 1 - 0.7 * band * c.face
 
 
@@ -165,7 +178,7 @@ def _beard(c: _Canvas, traits: Traits, rng: np.random.Generator) -> None:
     strength = {"none": 0.0, "stubble": 0.42, "short": 0.80, "full": 0.95}[traits.beard]
     if traits.masculine > 0.5:
         strength = max(strength, 0.14 * (1 - traits.hair[0] * 2))
-    hairs = 0.62 + 0.38 * value_noise(rng, SIZE, SIZE, (260, 230))
+    hairs = 0.66 + 0.22 * c.noise(rng, 0.08, 2.0) + 0.16 * c.noise(rng, 0.15, 1.6)
     c.cover(strength * area * hairs, np.array(traits.hair) * 0.9 + 0.006)
     c.gloss *= 1 - 0.6 * strength * area
 

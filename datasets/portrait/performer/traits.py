@@ -104,14 +104,14 @@ def draw_traits(seed: int) -> Traits:
     k = min(int(tone), len(SKIN_TONES) - 2)
     skin = SKIN_TONES[k] + (SKIN_TONES[k + 1] - SKIN_TONES[k]) * (tone - k)
     skin = skin * rng.normal(1, 0.03, 3)
-    lip_tint = np.array([0.92, 0.55, 0.58]) if man else np.array([0.95, 0.45, 0.50])
+    lip_tint = np.array([0.92, 0.64, 0.64]) if man else np.array([0.95, 0.45, 0.50])
     age = float(rng.beta(1.4, 2.0))
     dark = tone / (len(SKIN_TONES) - 1)
     if dark > 0.45:
         hair, eye = str(rng.choice(["black", "dark"])), str(rng.choice(["brown", "dark"]))
     else:
         hair = str(rng.choice(["black", "dark", "brown", "chestnut", "blond", "red"],
-                              p=[0.12, 0.22, 0.26, 0.15, 0.17, 0.08]))  # fmt: skip
+                              p=[0.10, 0.16, 0.20, 0.18, 0.24, 0.12]))  # fmt: skip
         eye = str(rng.choice(list(EYE_COLOURS), p=[0.28, 0.1, 0.17, 0.13, 0.2, 0.12]))
     if age > 0.62 and rng.random() < 0.6:
         hair = "grey"

@@ -11,6 +11,7 @@ The rule: no pickled objects; the arrays are exactly what was rendered.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,11 @@ class TruthWriter:
     def __init__(
         self, names: tuple[str, ...], camera: Camera, *, seed: int, fps: float, script: str
     ) -> None:
-        self._fixed: dict[str, NDArray] = {  # type: ignore[type-arg]
+        self._fixed: dict[str, Any] = {
             "focal_px": np.float64(camera.fx), "width": np.int64(camera.width),
             "height": np.int64(camera.height), "landmark_names": np.array(names),
             "seed": np.int64(seed), "fps": np.float64(fps), "script": np.array(script),
-        }  # type: ignore[dict-item]  # fmt: skip
+        }  # fmt: skip
         self._time: list[float] = []
         self._params: list[FaceParams] = []
         self._pose: list[NDArray[np.float64]] = []
