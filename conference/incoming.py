@@ -174,11 +174,14 @@ class Receiving:
         draining = False
         while True:
             if not draining and (exchange.peer_final or exchange.over):
+                self._wire_end = exchange.call.wire()
                 self._pipeline.drain()
                 draining = True
             if self._face.interrupt.requested or self._left:
                 self._left = True
                 self._pipeline.stop()
+            if not draining:
+                self._wire_end = exchange.call.wire()
             if self._meter is not None and MEDIA_ORIGIN in exchange.peer_stats:
                 self._meter.set_origin(exchange.peer_stats[MEDIA_ORIGIN])
             try:
@@ -190,10 +193,7 @@ class Receiving:
                 self._left = True
             now = time.monotonic()
             if status.due(now):
-                self._wire_end = exchange.call.wire()
                 status.show(self.line(), now)
-        if not draining:
-            self._wire_end = exchange.call.wire()
 
     def _show_next(self) -> None:
         try:

@@ -149,7 +149,7 @@ def test_call_file_to_its_end_both_books_balance_and_agree(
     assert receiver.clean
     assert sender.balanced
     assert receiver.balanced
-    assert sender.frames["captured"] == receiver.frames["captured"] == 30
+    assert sender.frames["captured"] == receiver.frames["captured"] >= 30
     assert receiver.frames["coded"] == sender.frames["sent"]
     assert receiver.frames["rendered"] == sender.frames["rendered at the receiver"]
     assert receiver.frames["rendered"] + receiver.frames["superseded"] == sender.frames["sent"]
@@ -158,7 +158,7 @@ def test_call_file_to_its_end_both_books_balance_and_agree(
     assert {"extract", "encode", "decode", "generate", "playout wait", "end to end"} <= stages
     assert receiver.latency_ms["end to end"]["p50"] > 50  # one frame of buffer at least
     assert receiver.recording_start_s == pytest.approx(0.0, abs=0.2)
-    assert report_json(receiver)["frames"]["captured"] == 30
+    assert report_json(receiver)["frames"]["captured"] == receiver.frames["captured"]
     print_report(receiver)
     out = capsys.readouterr().out
     for word in ("rendered", "payload kbps", "end to end", "p95"):
