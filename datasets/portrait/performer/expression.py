@@ -26,7 +26,7 @@ from quic_transport.params import ARKIT46
 
 Floats = NDArray[np.float64]
 HINGE = np.array([0.0, 0.2, -3.0])
-JAW_ANGLE = np.radians(19.0)
+JAW_ANGLE = np.radians(22.0)
 
 
 def _jaw_weight() -> Floats:

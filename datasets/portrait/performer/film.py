@@ -10,10 +10,9 @@ complete files of the frames so far.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,7 +32,9 @@ from quic_transport.errors import LocalError
 from quic_transport.params import FaceParams
 
 FOCAL = 1.76  # picture widths: the head fills about 55 % of the height at 0.75 m
+Moment = tuple[float, FaceParams, NDArray[np.float64]]
 Shot = tuple[float, FaceParams, NDArray[np.float64], Picture]
+Shots = Generator[Shot, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def film_camera(size: int) -> Camera:
     return Camera(FOCAL * size, FOCAL * size, size / 2, size / 2, size, size)
 
 
-def _shots(person: Person, camera: Camera, moments: Iterator, threads: int) -> Iterator[Shot]:  # type: ignore[type-arg]
+def _shots(person: Person, camera: Camera, moments: Iterator[Moment], threads: int) -> Shots:
     """Rendered frames in order; at most `2 * threads` are under way."""
 
-    def shoot(moment: tuple[float, FaceParams, NDArray[np.float64]]) -> Shot:
+    def shoot(moment: Moment) -> Shot:
         time, params, pose = moment
         return time, params, pose, render(person, params, pose, camera)
 
@@ -142,7 +143,7 @@ def film(
                 if truth.frames == 0:
                     raise
             finally:
-                shots.close()  # type: ignore[attr-defined]
+                shots.close()
                 container.mux(stream.encode(None))
         truth_path = truth.save(target.with_suffix(".truth.npz"))
     except (OSError, av.FFmpegError) as error:
@@ -163,9 +164,7 @@ def read_masks(path: str | Path, frame: int) -> tuple[NDArray[np.uint8], NDArray
     with zipfile.ZipFile(path) as archive:
         images = []
         for kind in ("classes", "matte"):
-            data = np.frombuffer(
-                io.BytesIO(archive.read(f"{kind}/{frame:06d}.png")).read(), np.uint8
-            )
+            data = np.frombuffer(archive.read(f"{kind}/{frame:06d}.png"), np.uint8)
             image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
             if image is None:
                 raise LocalError(f"{path}: {kind}/{frame:06d}.png is no picture")

@@ -63,21 +63,21 @@ def lid_line(x: Floats) -> Floats:
 def lip_line(x: Floats) -> Floats:
     """Height of the closed lips' line at x (cm): a flat bow."""
     q = np.clip(np.abs(x) / MOUTH_HALF, 0, 1.4)
-    return -4.17 - 0.05 * np.exp(-0.5 * (x / 0.35) ** 2) - 0.10 * q**2 + 0.06 * np.sin(np.pi * q)
+    return -4.17 - 0.05 * np.exp(-0.5 * (x / 0.35) ** 2) - 0.02 * q**2 + 0.05 * np.sin(np.pi * q)
 
 
 def lip_top(x: Floats) -> Floats:
     """Upper edge of the red of the upper lip."""
     q = np.abs(x) / MOUTH_HALF
     knots = np.array([0, 0.10, 0.22, 0.36, 0.6, 0.85, 1.0, 1.4])
-    return curve(q, knots, [-3.50, -3.44, -3.33, -3.40, -3.68, -4.03, -4.22, -4.30])
+    return curve(q, knots, [-3.50, -3.44, -3.33, -3.40, -3.68, -4.01, -4.15, -4.24])
 
 
 def lip_bottom(x: Floats) -> Floats:
     """Lower edge of the red of the lower lip."""
     q = np.abs(x) / MOUTH_HALF
     return curve(q, [0, 0.2, 0.4, 0.65, 0.85, 1.0, 1.4],
-                 [-5.22, -5.20, -5.12, -4.86, -4.52, -4.25, -4.30])  # fmt: skip
+                 [-5.22, -5.20, -5.12, -4.86, -4.50, -4.22, -4.26])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,7 +102,7 @@ class Person:
         self.head_weight = np.concatenate([p.head for p in parts]).astype(np.float32)
         self.jaw = np.concatenate([jaw_weight(), *(p.jaw for p in parts[1:])])
         self.jaw_vertices = np.flatnonzero(self.jaw > 1e-4)
-        self.one_sided = np.isin(self.materials, (0, 1, 2, 6)).astype(np.uint8)
+        self.one_sided = np.isin(self.materials, (0, 1, 2)).astype(np.uint8)
         rims = np.concatenate([s[:, 2:].ravel() for s in self._slits()])
         self.one_sided[np.isin(self.triangles, rims).any(axis=1)] = 0
         self.casts_shadow = (~np.isin(self.materials, (1, 2, 3, 4))).astype(np.uint8)

@@ -126,7 +126,7 @@ def render(
     light_map(points, person.triangles, person.casts_shadow, frame, shade_map)
     shape = (camera.height, camera.width)
     background = (
-        np.full((*shape, 3), 1.5, np.float32)
+        np.full((*shape, 3), 2.0, np.float32)
         if white
         else paint_room(person.traits, camera.width, camera.height)
     )

@@ -103,7 +103,7 @@ def _series(start: float, end: float, shapes: list[dict[str, float]]) -> list[Ge
     ]
 
 
-def _turns(start: float, end: float, turns: list[tuple[float, float, float]]) -> list[Gesture]:
+def _turns(start: float, end: float, turns: list[tuple[int, int, int]]) -> list[Gesture]:
     edges = np.linspace(start, end, len(turns) + 1)
     out = []
     for a, b, turn in zip(edges[:-1], edges[1:], turns, strict=True):
@@ -147,7 +147,7 @@ def _enrolment(seconds: float) -> Plan:
     gestures = [
         *_series(20 * k, 34 * k, mouth), *_series(34 * k, 42 * k, smile),
         *_series(42 * k, 47 * k, brows), *_series(47 * k, 52 * k, eyes),
-        *_series(52 * k, 58 * k, look), *_turns(58 * k, 78 * k, turns),  # type: ignore[arg-type]
+        *_series(52 * k, 58 * k, look), *_turns(58 * k, 78 * k, turns),
     ]  # fmt: skip
     return Plan(
         talks=(Talk(6 * k, 20 * k, pause=0.5, words=3), Talk(78 * k, seconds)),
