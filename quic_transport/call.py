@@ -128,12 +128,12 @@ class Call:
     def to_our_clock(self, peer_time: float) -> float:
         """A time on the peer's monotonic clock, on ours; see `round_trip().error_s`."""
         with self.lock:
-            return self.session.to_our_clock(peer_time)
+            return self.session.clock.to_ours(peer_time)
 
     def round_trip(self) -> RoundTrip | None:
         """Path and clock estimate; None before the first answer."""
         with self.lock:
-            return self.session.round_trip()
+            return self.session.clock.round_trip()
 
     def counts(self) -> tuple[FrameCounts, FrameCounts]:
         """Frames sent, and frames received (those dropped for a slow owner counted there)."""

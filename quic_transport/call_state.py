@@ -33,6 +33,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
+ENDING = frozenset({State.DRAINING, State.CLOSING, State.CLOSED})
+"""States of a call that is over but for what is still on its way."""
+
 _TALK = (Refuse, Bye, AvatarRequest, Ready, KeyframeRequest, Ping, Pong, Stats)
 MESSAGES: dict[State, tuple[type, ...]] = {
     State.IDLE: (),

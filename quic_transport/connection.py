@@ -20,6 +20,7 @@ from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call import Call
 from quic_transport.events import AvatarReceived, CallEnded, CallOpened, Event, Ringing
 from quic_transport.loop_thread import LoopThread
+from quic_transport.outbound import Progress
 from quic_transport.session import Session
 from quic_transport.wire_count import HEADER_BYTES_V4, HEADER_BYTES_V6, WireCount, WireCounter
 
@@ -51,19 +52,20 @@ def peer_fingerprint(quic: QuicConnection) -> bytes | None:
     return certificate.fingerprint(hashes.SHA256()) if certificate is not None else None
 
 
-class CountingTransport:
+class CountingTransport(asyncio.DatagramTransport):
     """A datagram transport that counts what passes; for a connected socket it drops the address."""
 
     def __init__(self, transport: Any, counter: WireCounter, connected: bool) -> None:
+        super().__init__()
         self._transport = transport
         self._counter = counter
         self._connected = connected
 
-    def sendto(self, data: bytes, address: Any) -> None:
+    def sendto(self, data: Any, addr: Any = None) -> None:
         """Count and send."""
         self._counter.sent(len(data))
         if not self._transport.is_closing():
-            self._transport.sendto(data, None if self._connected else address)
+            self._transport.sendto(data, None if self._connected else addr)
 
     def close(self) -> None:
         """Close the socket."""
@@ -208,9 +210,7 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         latest, smallest = round_trips(self._quic)
         for stream_id in self._session.sending_streams():
             unsent, acked = stream_progress(self._quic, stream_id)
-            self._session.progress(
-                stream_id, unsent=unsent, acked=acked, rtt_s=latest, min_rtt_s=smallest, now=now
-            )
+            self._session.progress(Progress(stream_id, unsent, acked, latest, smallest), now)
 
     def _arm(self, timer_at: float | None) -> None:
         if self._session_timer is not None and timer_at != self._session_timer_at:
@@ -231,7 +231,7 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         if isinstance(event, Ringing):
             return
         self.call.deliver(event)
-        if isinstance(event, CallOpened) and self._session.receives_frames():
+        if isinstance(event, CallOpened) and self._session.receiving:
             self._loop.run_in_executor(None, self.call.fetch_avatar)
         elif isinstance(event, CallEnded) or (
             isinstance(event, AvatarReceived) and not event.cached

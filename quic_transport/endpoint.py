@@ -246,7 +246,11 @@ def connect(
         thread.stop()
         raise
     call = connection.call
-    opened = call.wait_open(max(0.5, deadline - time.monotonic()))
+    try:
+        opened = call.wait_open(max(0.5, deadline - time.monotonic()))
+    except BaseException:  # Ctrl-C
+        connection.shut()
+        raise
     if opened and call.ended is None:
         return call
     error = call.ended.error() if call.ended is not None else None

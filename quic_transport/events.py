@@ -127,6 +127,18 @@ class CallEnded:
         why = f"the connection to the peer broke ({sentence or 'no reason given'})"
         return CallEnded(Ending.PEER_LOST, why, Reason.FAILED)
 
+    @staticmethod
+    def silence(seconds: float) -> CallEnded:
+        """The end of a call whose peer was not heard for so long."""
+        why = f"the peer has been silent for {seconds:g} s: it was stopped or the network is gone"
+        return CallEnded(Ending.PEER_LOST, why, Reason.TIMEOUT)
+
+    @staticmethod
+    def no_hello(seconds: float) -> CallEnded:
+        """The end of a connection on which nobody introduced themselves."""
+        why = f"the peer connected but said no hello within {seconds:g} s; try again"
+        return CallEnded(Ending.PEER_LOST, why, Reason.TIMEOUT)
+
     def error(self) -> FacewireError | None:
         """What to raise: None after a clean end, LocalError if a wrong token or a busy peer is
         ours to mend, RemoteError otherwise."""

@@ -121,15 +121,15 @@ class FrameReader:
 class FrameCounts:
     """What became of the frames in one direction."""
 
-    frames: int
+    frames: int = 0
     """Frames handed to the transport (sending) or received whole."""
-    keyframes: int
+    keyframes: int = 0
     """Those of them that were keyframes."""
-    payload_bytes: int
+    payload_bytes: int = 0
     """Their codec bytes."""
-    header_bytes: int
+    header_bytes: int = 0
     """Their framing bytes (sending only)."""
-    dropped: int
+    dropped: int = 0
     """Coded frames that were dropped, always down to the next keyframe (sending only)."""
 
 

@@ -20,8 +20,9 @@ STARVED_S = 0.5  # a timer this late says that we slept
 class Heartbeat:
     """The schedule of our pings and the peer's deadline; times in seconds on one clock."""
 
-    def __init__(self, now: float, *, eager: bool, timeout_s: float) -> None:
-        """`eager`: this side needs the peer's clock (it receives); otherwise it only listens."""
+    def __init__(self, now: float, clock: ClockSync, *, eager: bool, timeout_s: float) -> None:
+        """Answers go to `clock`. `eager`: this side needs the peer's clock (it receives);
+        otherwise it only listens."""
         self._eager = eager
         self._timeout_s = timeout_s
         self._heard_at = now
@@ -29,7 +30,7 @@ class Heartbeat:
         self._next_at = now
         self._pings = 0
         self._unanswered: deque[int] = deque(maxlen=8)
-        self.clock = ClockSync()
+        self._clock = clock
 
     def heard(self, now: float) -> None:
         """Something came from the peer."""
@@ -69,7 +70,9 @@ class Heartbeat:
         """A pong came; those that answer no ping of ours are ignored."""
         if pong.ping_sent_us in self._unanswered:
             self._unanswered.remove(pong.ping_sent_us)
-            self.clock.add(pong.ping_sent_us / 1e6, pong.received_us / 1e6, pong.sent_us / 1e6, now)
+            self._clock.add(
+                pong.ping_sent_us / 1e6, pong.received_us / 1e6, pong.sent_us / 1e6, now
+            )
 
 
 def answer(ping: Ping, now: float) -> Pong:

@@ -7,6 +7,7 @@ The rule: everything asynchronous of one endpoint runs here; other threads come 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -25,6 +26,10 @@ class LoopThread:
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        for task in asyncio.all_tasks(self.loop):  # of a caller that gave up waiting
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                self.loop.run_until_complete(task)
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 

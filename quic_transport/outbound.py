@@ -35,6 +35,22 @@ class StreamData:
     """Whether the stream ends after them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the transport is with one of our streams."""
+
+    stream_id: int
+    """QUIC's stream number."""
+    unsent: int
+    """Bytes that wait in the transport."""
+    acked: int
+    """The peer has confirmed every byte before this offset."""
+    rtt_s: float
+    """The path's latest round trip, seconds."""
+    min_rtt_s: float
+    """The path's smallest round trip, seconds."""
+
+
 class Outbound:
     """What leaves; facts are appended to the session's events."""
 
@@ -114,22 +130,19 @@ class Outbound:
 
     def counts(self) -> FrameCounts:
         """What became of our frames."""
-        return self._frames.counts() if self._frames is not None else FrameCounts(0, 0, 0, 0, 0)
+        return self._frames.counts() if self._frames is not None else FrameCounts()
 
     def streams(self) -> list[int]:
         """Those whose `progress` is of interest."""
         return list(self._written)
 
-    def progress(
-        self, stream_id: int, *, unsent: int, acked: int, rtt_s: float, min_rtt_s: float,
-        now: float,
-    ) -> None:  # fmt: skip
-        """The transport holds `unsent` bytes; the peer confirmed all before `acked`."""
-        self._acked[stream_id] = acked
-        if self._frames is not None and stream_id == self._frames_stream:
-            self._frames.progress(unsent, acked, min_rtt_s)
-        if self._transfer is not None and stream_id == self._transfer_stream:
-            self._transfer.progress(max(0, acked - 1), rtt_s, min_rtt_s, now)
+    def progress(self, at: Progress, now: float) -> None:
+        """One of `streams` is further."""
+        self._acked[at.stream_id] = at.acked
+        if self._frames is not None and at.stream_id == self._frames_stream:
+            self._frames.progress(at.unsent, at.acked, at.min_rtt_s)
+        if self._transfer is not None and at.stream_id == self._transfer_stream:
+            self._transfer.progress(max(0, at.acked - 1), at.rtt_s, at.min_rtt_s, now)
             done, total = self._transfer.confirmed, len(self._avatar or b"")
             if done - self._told >= PROGRESS_STEP or done == total > self._told:
                 self._told = done

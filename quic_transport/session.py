@@ -5,10 +5,8 @@ Rule 2: it is symmetric: client and server differ only in who says hello first.
 Rule 3: for a caller whose token is wrong it stores nothing and answers one refusal.
 Rule 4: what is legal when stands in the two tables of `call_state`.
 
-It is driven by exactly three sources: its owner, the transport (`receive`, `progress`, `heard`,
-`transport_closed`) and a timer (`next_timer`, `handle_timer`). After any of them, ask
-`data_to_send`, `next_event` and `close_wanted`. Stream numbers are QUIC's (RFC 9000, section
-2.1): 0 is the control stream, the client's one-way streams are 2, 6, ..., the server's 3, 7, ...
+Its owner, the transport and a timer drive it; after each of them ask `data_to_send`, `next_event`
+and `close_wanted`. Stream numbers are QUIC's (RFC 9000, section 2.1): 0 is the control stream.
 """
 
 from __future__ import annotations
@@ -16,28 +14,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from quic_transport import events as ev
 from quic_transport import messages as msg
-from quic_transport.call_state import CALLS, State
-from quic_transport.clock_sync import RoundTrip
+from quic_transport.call_state import CALLS, ENDING, State
+from quic_transport.clock_sync import ClockSync
 from quic_transport.codec.profile import EncodedFrame
 from quic_transport.control import ControlReader
 from quic_transport.errors import LocalError, RemoteError, WireError
-from quic_transport.events import (
-    CallEnded,
-    CallOpened,
-    Ending,
-    Event,
-    PeerReady,
-    PeerStats,
-    Ringing,
-)
 from quic_transport.frame_stream import FrameCounts
 from quic_transport.handshake import check_fit
 from quic_transport.heartbeat import Heartbeat, answer
 from quic_transport.inbound import Inbound
 from quic_transport.limits import Limits
 from quic_transport.offer import Offer, Reason, Refusal, clip_sentence
-from quic_transport.outbound import CONTROL_STREAM, Outbound, StreamData
+from quic_transport.outbound import CONTROL_STREAM, Outbound, Progress, StreamData
 
 
 class Session:
@@ -54,11 +44,13 @@ class Session:
             raise LocalError("the offer's avatar_size is not the avatar's")
         self.state = State.IDLE
         self.peer: msg.Hello | None = None
+        self.receiving = False  # the peer's face comes: avatar_known or request_avatar is due
+        self.clock = ClockSync()
         self._is_client = is_client
         self._offer = offer
         self._receives = receives
         self._limits = limits or Limits()
-        self._events: deque[Event] = deque()
+        self._events: deque[ev.Event] = deque()
         self._control = ControlReader(None if is_client else token, self._limits)
         self._hello = msg.Hello(token if is_client else b"", receives, offer)
         self._outbound = Outbound(
@@ -70,7 +62,7 @@ class Session:
         self._heartbeat: Heartbeat | None = None
         self._deadline: float | None = None  # of the hello, the drain or the linger
         self._timer_at: float | None = None
-        self._end: CallEnded | None = None
+        self._end: ev.CallEnded | None = None
 
     # The owner.
 
@@ -94,23 +86,20 @@ class Session:
     def refuse(self, reason: Reason, sentence: str, now: float) -> None:
         """End the call because of the peer; both sides get `sentence`."""
         self._check_call("refuse")
-        if self.state in (State.DRAINING, State.CLOSING, State.CLOSED):
+        if self.state in ENDING:
             return
         sentence = clip_sentence(sentence)
         self._outbound.say(msg.Refuse(reason, sentence))
-        self._close_after_delivery(CallEnded(Ending.WE_REFUSED, sentence, reason), now)
+        self._close_after_delivery(ev.CallEnded(ev.Ending.WE_REFUSED, sentence, reason), now)
 
     def hang_up(self, sentence: str, now: float) -> None:
         """End the call cleanly: queued frames still go out, then a goodbye."""
         self._check_call("hang_up")
-        if self.state is State.DRAINING:
-            assert self._end is not None
-            self._finish(self._end)
-        if self.state in (State.CLOSING, State.CLOSED):
+        if self.state in ENDING:
             return
         sentence = clip_sentence(sentence)
         self._outbound.say(msg.Bye(sentence))
-        self._close_after_delivery(CallEnded(Ending.HUNG_UP, sentence or "hung up"), now)
+        self._close_after_delivery(ev.CallEnded(ev.Ending.HUNG_UP, sentence or "hung up"), now)
 
     def can_send_frame(self, now: float) -> bool:
         """Ask before the predictor: whether a frame coded now would leave soon."""
@@ -128,7 +117,7 @@ class Session:
     def request_keyframe(self, now: float) -> bool:
         """Ask the sender for a keyframe; False if it was asked a moment ago."""
         self._check_call("request_keyframe")
-        best = self.round_trip()
+        best = self.clock.round_trip()
         wanted = self._receiving().wants_keyframe(now, best.rtt_s if best else 0.0)
         if wanted:
             self._outbound.say(msg.KeyframeRequest())
@@ -158,25 +147,11 @@ class Session:
         """Id and beginning of an avatar whose transfer is not complete, to keep for later."""
         return self._inbound.partial() if self._inbound is not None else None
 
-    def receives_frames(self) -> bool:
-        """Whether the peer's face comes: then `avatar_known` or `request_avatar` is due."""
-        return self._inbound is not None
-
-    def round_trip(self) -> RoundTrip | None:
-        """What is known about the path and the peer's clock; None before the first answer."""
-        return self._heartbeat.clock.round_trip() if self._heartbeat is not None else None
-
-    def to_our_clock(self, peer_time: float) -> float:
-        """A time on the peer's clock, on ours; unchanged before the first answer."""
-        return self._heartbeat.clock.to_ours(peer_time) if self._heartbeat else peer_time
-
     def counts(self) -> tuple[FrameCounts, FrameCounts]:
         """What became of the frames that we sent, and the frames that came."""
-        return self._outbound.counts(), (
-            self._inbound.counts() if self._inbound is not None else FrameCounts(0, 0, 0, 0, 0)
-        )
+        return self._outbound.counts(), self._inbound.counts() if self._inbound else FrameCounts()
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> ev.Event | None:
         """The oldest event not yet taken, or None."""
         return self._events.popleft() if self._events else None
 
@@ -192,37 +167,29 @@ class Session:
                 self._receive_control(data, end, now)
             else:
                 self._receive_stream(stream_id, data, end, now)
-        except Refusal as refusal:
-            self.refuse(refusal.reason, str(refusal), now)
         except RemoteError as error:
-            self._protocol_error(str(error), now)
+            self._turn_away(error, now)
 
     def stream_reset(self, stream_id: int, now: float) -> None:
         """The peer cut one of its streams off; this protocol never does that."""
         if self.state is not State.IDLE:
-            self._protocol_error(f"the peer cut stream {stream_id} off", now)
+            self._turn_away(WireError(f"the peer cut stream {stream_id} off"), now)
 
     def heard(self, now: float) -> None:
         """The transport got something from the peer: it lives."""
         if self._heartbeat is not None:
             self._heartbeat.heard(now)
 
-    def progress(
-        self, stream_id: int, *, unsent: int, acked: int, rtt_s: float, min_rtt_s: float,
-        now: float,
-    ) -> None:  # fmt: skip
-        """How far one of `sending_streams` is: bytes that wait in the transport, bytes that the
-        peer has confirmed without a gap; and the path's latest and smallest round trip."""
-        self._outbound.progress(
-            stream_id, unsent=unsent, acked=acked, rtt_s=rtt_s, min_rtt_s=min_rtt_s, now=now
-        )
+    def progress(self, at: Progress, now: float) -> None:
+        """How far the transport is with one of `sending_streams`."""
+        self._outbound.progress(at, now)
         if self.state is State.CLOSING and self._outbound.delivered():
             assert self._end is not None
             self._finish(self._end)
 
     def transport_closed(self, code: int, sentence: str) -> None:
         """The connection is gone: by the peer's will if `code` is one of ours, else broken."""
-        self._finish(self._end or CallEnded.by_transport(code, sentence))
+        self._finish(self._end or ev.CallEnded.by_transport(code, sentence))
 
     def sending_streams(self) -> list[int]:
         """Our streams whose `progress` is of interest."""
@@ -236,7 +203,7 @@ class Session:
             now, media=self.state is State.OPEN, closing=self.state is State.CLOSING
         )
 
-    def close_wanted(self) -> CallEnded | None:
+    def close_wanted(self) -> ev.CallEnded | None:
         """The end of the call, once all is said: close the connection with its code."""
         return self._end if self.state is State.CLOSED else None
 
@@ -257,13 +224,11 @@ class Session:
             self._heartbeat.pardon(now - self._timer_at, now)
         self._timer_at = None
         if self._deadline is not None and now >= self._deadline:
-            self._handle_deadline()
+            self._finish(self._end or ev.CallEnded.no_hello(self._limits.hello_timeout_s))
         if self._heartbeat is None or self.state is not State.OPEN:
             return
         if now >= self._heartbeat.lost_at:
-            silence = f"{self._limits.peer_timeout_s:g} s"
-            why = f"the peer has been silent for {silence}: it was stopped or the network is gone"
-            self._finish(CallEnded(Ending.PEER_LOST, why, Reason.TIMEOUT))
+            self._finish(ev.CallEnded.silence(self._limits.peer_timeout_s))
         elif now >= self._heartbeat.ping_at:
             self._outbound.say(self._heartbeat.ping(now))
 
@@ -281,10 +246,10 @@ class Session:
             self._outbound.open()
         if hello.offer is not None and self._receives:
             self._inbound = Inbound(hello.offer, self._limits, self._events)
-        self._heartbeat = Heartbeat(
-            now, eager=self._inbound is not None, timeout_s=self._limits.peer_timeout_s
-        )
-        self._events.append(CallOpened(hello))
+            self.receiving = True
+        timeout_s = self._limits.peer_timeout_s
+        self._heartbeat = Heartbeat(now, self.clock, eager=self.receiving, timeout_s=timeout_s)
+        self._events.append(ev.CallOpened(hello))
         early, self._early = self._early, []
         for stream_id, data, end in early:
             self.receive(stream_id, data, end, now)
@@ -302,7 +267,7 @@ class Session:
                 break
             if self.state is not State.DRAINING:
                 self._handle(message, now)
-        if end and self.state not in (State.DRAINING, State.CLOSING, State.CLOSED):
+        if end and self.state not in ENDING:
             raise WireError("the control stream ended in mid-call")
 
     def _handle(self, message: msg.Message, now: float) -> None:
@@ -311,7 +276,7 @@ class Session:
                 self._handle_hello(message, now)
             case msg.Refuse():
                 why = f"the peer refused: {message.sentence}"
-                self._finish(CallEnded(Ending.PEER_REFUSED, why, message.reason))
+                self._finish(ev.CallEnded(ev.Ending.PEER_REFUSED, why, message.reason))
             case msg.Bye():
                 self._handle_bye(message.sentence, now)
             case msg.AvatarRequest():
@@ -319,7 +284,7 @@ class Session:
                     why = "the sender does not hand out its avatar; the receiver must have it"
                     self.refuse(Reason.AVATAR, why, now)
             case msg.Ready():
-                self._events.append(PeerReady())
+                self._events.append(ev.PeerReady())
             case msg.KeyframeRequest():
                 self._outbound.keyframe_requested(now)
             case msg.Ping():
@@ -328,7 +293,7 @@ class Session:
                 if self._heartbeat is not None:
                     self._heartbeat.answered(message, now)
             case msg.Stats():
-                self._events.append(PeerStats(dict(message.values)))
+                self._events.append(ev.PeerStats(dict(message.values)))
 
     def _handle_hello(self, hello: msg.Hello, now: float) -> None:
         check_fit(hello, self._offer, self._receives, self._limits)
@@ -338,10 +303,10 @@ class Session:
             self.state = State.RINGING
             self.peer = hello
             self._deadline = None
-            self._events.append(Ringing(hello))
+            self._events.append(ev.Ringing(hello))
 
     def _handle_bye(self, sentence: str, now: float) -> None:
-        self._end = CallEnded(Ending.PEER_HUNG_UP, sentence or "the peer hung up")
+        self._end = ev.CallEnded(ev.Ending.PEER_HUNG_UP, sentence or "the peer hung up")
         if self._inbound is None or self._inbound.frames_ended:
             self._finish(self._end)
         else:  # frames travel on another stream and may be behind
@@ -365,26 +330,19 @@ class Session:
             assert self._end is not None
             self._finish(self._end)
 
-    def _protocol_error(self, sentence: str, now: float) -> None:
-        if self.state is State.DRAINING:  # it said goodbye already; nothing more to tell it
-            assert self._end is not None
-            self._finish(self._end)
+    def _turn_away(self, error: RemoteError, now: float) -> None:
+        if self.state is State.DRAINING and self._end is not None:
+            self._finish(self._end)  # it said goodbye already: nothing more to tell it
         else:
-            self.refuse(Reason.PROTOCOL, sentence, now)
+            reason = error.reason if isinstance(error, Refusal) else Reason.PROTOCOL
+            self.refuse(reason, str(error), now)
 
-    def _close_after_delivery(self, end: CallEnded, now: float) -> None:
+    def _close_after_delivery(self, end: ev.CallEnded, now: float) -> None:
         self._end = end
         self.state = State.CLOSING
         self._deadline = now + self._limits.linger_s
 
-    def _handle_deadline(self) -> None:
-        if self._end is None:
-            who = "nobody who speaks facewire answered" if self._is_client else "no hello came"
-            limit = f"{self._limits.hello_timeout_s:g} s"
-            self._end = CallEnded(Ending.PEER_LOST, f"{who} within {limit}", Reason.TIMEOUT)
-        self._finish(self._end)
-
-    def _finish(self, end: CallEnded) -> None:
+    def _finish(self, end: ev.CallEnded) -> None:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
             self._end = end
