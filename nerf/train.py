@@ -59,11 +59,11 @@ class TrainSettings:
     table_rate: float = 2e-2
     expression_rate: float = 2e-2
     network_rate: float = 1e-3
-    decay_to: float = 0.05
+    decay_to: float = 0.03
     """Rates fall by this factor, exponentially, over the run; unused with milestones."""
     milestones: tuple[int, ...] = ()
     """Steps at which all rates are multiplied by 0.33 instead (the paper's MultiStepLR)."""
-    pose_rate: float = 1e-2
+    pose_rate: float = 5e-3
     """Adam rate of per-frame pose refinement (radians, cube edges); 0 switches it off."""
     pose_start: float = 0.1
     """Share of the run after which poses move."""
@@ -134,13 +134,33 @@ class Trainer:
         """Whether all steps have been taken."""
         return self.step_index >= self.settings.steps
 
-    def step(self) -> StepResult:
-        """Take one step on the next frame of a shuffled pass."""
+    def state(self) -> dict[str, ArrayLike]:
+        """Where the run is, as named arrays; weights and optimiser have their own."""
+        return {
+            "step": self.step_index, "rays": self.rays, "rigid": self.rigid,
+            "rigid1": self._rigid1, "rigid2": self._rigid2, "rigid_n": self._rigid_n,
+            "order": np.array(self._order, np.int64),
+        }  # fmt: skip
+
+    def load_state(self, state: dict[str, NDArray[np.float64]]) -> None:
+        """Take over what `state` gave."""
+        self.step_index, self.rays = int(state["step"]), int(state["rays"])
+        self.rigid[:], self._rigid_n[:] = state["rigid"], state["rigid_n"]
+        self._rigid1[:], self._rigid2[:] = state["rigid1"], state["rigid2"]
+        self._order = [int(i) for i in state["order"]]
+
+    def step(self, progress: float | None = None) -> StepResult:
+        """Take one step on the next frame of a shuffled pass.
+
+        `progress` in [0, 1] places the step in the schedule; by default steps taken over steps in
+        all. A caller with a time budget passes the share of it that is spent.
+        """
         s = self.settings
         if not self._order:
             self._order = self.rng.permutation(self.count).tolist()
         frame = self._order.pop()
-        progress = self.step_index / s.steps
+        if progress is None:
+            progress = self.step_index / s.steps
         if s.milestones:
             scale = 0.33 ** sum(self.step_index >= m for m in s.milestones)
         else:
@@ -162,6 +182,7 @@ class Trainer:
 
     def finish(self) -> None:
         """Make the field ready to leave: pose correction, occupancy over many expressions."""
+        self.engine.store()
         self.field.correction[:] = fit_correction(self.features, self.rigid)
         self.occupancy.forget()
         many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))
@@ -172,6 +193,7 @@ class Trainer:
 
     def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
         """A frame as the current field shows it, by default with the tracker's own pose."""
+        self.engine.store()
         renderer = CpuRenderer(self.field, self.pool)
         renderer.set_expression(self.footage.expression[index])
         return renderer.render(self.footage.pose(index), self.footage.camera, rigid=rigid)

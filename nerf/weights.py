@@ -123,8 +123,8 @@ def _own(array: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def _to_8bit(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Signed codes [E, 4, B] of values and a scale [B] each table."""
-    scale = np.quantile(np.abs(values), CLIP, axis=(0, 1)).astype(np.float32) / 127
-    scale = np.maximum(scale, np.float32(1e-12)).astype(np.float32)
+    clip = np.quantile(np.abs(values), CLIP, axis=(0, 1))
+    scale: NDArray[np.float32] = np.maximum(clip / 127, 1e-12).astype(np.float32)
     codes: NDArray[np.int8] = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
     return codes, scale
 

@@ -127,6 +127,24 @@ class CpuEngine:
         self.field.occupancy = np.ascontiguousarray(fine)
         self._coarse = coarsen(self.field.occupancy)
 
+    def store(self) -> None:
+        """Bring the weights into the field's arrays; here they always are."""
+
+    def state(self) -> dict[str, Float32 | int]:
+        """The optimiser's state as named arrays."""
+        nets = {f"net{k}_{i}": m.numpy() for k, ms in enumerate((self._net1, self._net2))
+                for i, m in enumerate(ms)}  # fmt: skip
+        return {"moment1": self.moment1, "moment2": self.moment2, "count": self.count, **nets}
+
+    def load_state(self, state: dict[str, Float32]) -> None:
+        """Take over what `state` gave."""
+        self.moment1[:] = state["moment1"]
+        self.moment2[:] = state["moment2"]
+        self.count = int(state["count"])
+        for k, moments in enumerate((self._net1, self._net2)):
+            for i, moment in enumerate(moments):
+                moment.numpy()[:] = state[f"net{k}_{i}"]
+
     def blend(self, code: Float32) -> None:
         """Phase 1: the frame's table."""
         self._over_entries(

@@ -1,0 +1,332 @@
+"""`facewire train DIR|VIDEO -o me.fwa`: a training set (or the video it is made of) → an avatar.
+
+The rule: whatever ends the run (its last step, its time, Ctrl-C), an avatar that works is left and
+the way to go on is said; the score is that of frames training never saw, with parameters as a live
+sender would have sent them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conference.terminal import announce
+from quic_transport.errors import LocalError
+
+if TYPE_CHECKING:
+    from nerf.metrics import Likeness
+    from nerf.train import Trainer
+    from nerf.trainset import TrainSet
+
+SCORE_FRAMES = 6  # held-out frames behind the score on the progress bar
+SAVE_EVERY_S = 30.0  # between checkpoints, previews and scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """What the user asked for."""
+
+    source: Path
+    """A training set's folder, or a video to make one of (beside the avatar)."""
+    output: Path
+    """The avatar file."""
+    preset: str = "fast"
+    """Name in `nerf.train.PRESETS`."""
+    steps: int | None = None
+    """Steps instead of the preset's."""
+    seconds: float | None = None
+    """At most this much training time, wall clock; the schedule is fitted to it."""
+    size: int | None = None
+    """Pixels of the training pictures instead of the preset's."""
+    threads: int | None = None
+    """CPU threads; None: all cores."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    resume: bool = False
+    """Go on from the checkpoint beside the avatar."""
+    models: Path | None = None
+    """Folder of the tracker's model files, for a video."""
+
+
+def parse(argv: list[str]) -> TrainRequest:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="facewire train", description="learn a personal 3D head")
+    add = p.add_argument
+    add("source", type=Path, help="a training set's folder, or a video of one person")
+    add("-o", "--output", type=Path, required=True, metavar="FILE.fwa", help="the avatar to write")
+    add("--preset", choices=("fast", "paper"), default="fast", help="default fast")
+    add("--steps", type=int, metavar="N", help="instead of the preset's")
+    add("--seconds", type=float, metavar="N", help="train at most so long; fits the schedule")
+    add("--size", type=int, metavar="PX", help="of the training pictures, instead of the preset's")
+    add("--threads", type=int, metavar="N", help="CPU threads; default: all cores")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    add("--resume", action="store_true", help="go on where an interrupted run stopped")
+    add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
+    request = TrainRequest(**vars(p.parse_args(argv)))
+    for name, low in (("steps", 1), ("seconds", 1.0), ("size", 32), ("threads", 1)):
+        value = getattr(request, name)
+        if value is not None and not value >= low:
+            raise LocalError(f"--{name} must be at least {low}, not {value}")
+    return request
+
+
+def main(argv: list[str]) -> int:
+    """Train; 0 when the run came to its end, 130 when it was interrupted (an avatar is left)."""
+    request = parse(argv)
+    folder = training_set_of(request)
+    run = Run(request, folder)
+    finished = run.train()
+    return 0 if finished else 130
+
+
+def training_set_of(request: TrainRequest) -> Path:
+    """The training set's folder; built from the video where the source is one."""
+    source = request.source
+    if source.is_dir():
+        return source
+    if not source.exists():
+        raise LocalError(f"{source} does not exist: give a training set's folder or a video")
+    folder = request.output.with_suffix(".dataset")
+    if (folder / "transforms.json").is_file():
+        announce(f"training set kept from before: {folder} (delete it to build it again)")
+        return folder
+    from portrait.build import BuildOptions, Selection, build_dataset
+    from portrait.progress import stage_progress
+
+    announce(f"building the training set {folder} from {source}")
+    options = BuildOptions(
+        extractor="mediapipe", models=request.models,
+        selection=Selection(0.0, float("inf"), 1, None), force=False,
+    )  # fmt: skip
+    with stage_progress() as progress:
+        build_dataset(source, folder, options, progress)
+    return folder
+
+
+def pick_device(wanted: str) -> str:
+    """`wanted`, with auto resolved; LocalError where CUDA is asked for and not there."""
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise LocalError("no CUDA device is usable by this torch: use --device cpu")
+    return "cpu"
+
+
+class Run:
+    """One training run with its files: FILE.fwa, FILE.checkpoint.npz, FILE.preview.png."""
+
+    def __init__(self, request: TrainRequest, folder: Path) -> None:
+        from nerf.cpu.pool import WorkerPool
+        from nerf.train import PRESETS, Footage, Trainer
+        from nerf.trainset import TrainSetError, load_images, read_trainset
+
+        self.request = request
+        self.device = pick_device(request.device)
+        settings = PRESETS[request.preset]
+        if request.size is not None:
+            settings = replace(settings, size=request.size)
+        try:
+            self.trainset: TrainSet = read_trainset(folder)
+            announce(f"reading {len(self.trainset)} frames of {folder}")
+            indices = range(len(self.trainset))
+            rgb, alpha = load_images(self.trainset, settings.size, indices)
+            footage = Footage(
+                rgb, alpha, self.trainset.rotation, self.trainset.expression,
+                self.trainset.camera.resized(settings.size, settings.size),
+                self.trainset.distance_m,
+            )  # fmt: skip
+            settings = replace(settings, holdout=1 - self.trainset.train_count / len(rgb))
+            self.trainer: Trainer = Trainer(footage, settings, WorkerPool(request.threads))
+        except (TrainSetError, MemoryError, ValueError) as error:
+            text = str(error) or "not enough memory for the frames: use a smaller --size"
+            raise LocalError(text) from error
+        if request.steps is not None:
+            self.trainer.settings = replace(self.trainer.settings, steps=request.steps)
+        stem = request.output.with_suffix("")
+        self.checkpoint = stem.with_name(stem.name + ".checkpoint.npz")
+        self.preview = stem.with_name(stem.name + ".preview.png")
+        self.spent, self.cpu, self.samples = 0.0, 0.0, 0.0
+        if request.resume:
+            self._load()
+
+    def train(self) -> bool:
+        """Run to the end; False if it was interrupted. Either way the avatar is written."""
+        import numpy as np
+
+        held = np.arange(self.trainer.count, len(self.trainer.footage))
+        some = held[np.unique(np.linspace(0, max(len(held) - 1, 0), SCORE_FRAMES).astype(int))] \
+            if len(held) else held  # fmt: skip
+        interrupted = False
+        last_save = self.spent
+        with ProgressLine() as line:
+            try:
+                while not self.done():
+                    self._step()
+                    line.show(self.progress(), self.trainer.step_index, self.spent)
+                    if self.spent - last_save >= SAVE_EVERY_S:
+                        last_save = self.spent
+                        self._write_preview(some)
+                        self._save()
+                        if len(some):
+                            line.score = self.trainer.score(some, corrected=False).psnr_whole
+            except KeyboardInterrupt:
+                interrupted = True
+        if interrupted and self.trainer.step_index == 0:
+            raise LocalError("interrupted before the first step: nothing was made")
+        self._save()
+        self.trainer.finish()
+        self._write_preview(some)
+        score = self.trainer.score(held[:: max(1, len(held) // 60)]) if len(held) else None
+        size = self._write_avatar(score)
+        self._report(score, size, interrupted)
+        if not interrupted:
+            self.checkpoint.unlink(missing_ok=True)
+        return not interrupted
+
+    def progress(self) -> float:
+        """How much of the run is over, 0..1: by steps or by time, whichever is further."""
+        steps = self.trainer.step_index / self.trainer.settings.steps
+        if self.request.seconds is None:
+            return steps
+        return min(1.0, max(steps, self.spent / self.request.seconds))
+
+    def done(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.progress() >= 1.0
+
+    def _step(self) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.samples += self.trainer.step(self.progress()).samples
+        self.spent += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+
+    def _save(self) -> None:
+        from nerf.checkpoint import save_checkpoint
+
+        facts = {"spent": self.spent, "cpu": self.cpu, "samples": self.samples}
+        try:
+            save_checkpoint(self.trainer, self.checkpoint, facts)
+        except OSError as error:
+            announce(f"no checkpoint could be written to {self.checkpoint}: {error.strerror}")
+
+    def _load(self) -> None:
+        from nerf.checkpoint import CheckpointError, load_checkpoint
+
+        if not self.checkpoint.exists():
+            raise LocalError(
+                f"there is nothing to go on from: {self.checkpoint} does not exist; "
+                "start without --resume"
+            )
+        try:
+            facts = load_checkpoint(self.trainer, self.checkpoint)
+        except CheckpointError as error:
+            raise LocalError(f"cannot go on: {error}; start without --resume") from error
+        self.spent, self.cpu = float(facts["spent"]), float(facts["cpu"])
+        self.samples = float(facts["samples"])
+        announce(f"going on from step {self.trainer.step_index} ({self.spent:.0f} s spent)")
+
+    def _write_preview(self, indices: Any) -> None:
+        import cv2
+        import numpy as np
+
+        frames = list(indices)[:: max(1, len(indices) // 4)] or [0]
+        columns = []
+        for i in frames:
+            shown = self.trainer.render(int(i)).rgb
+            columns.append(np.concatenate([self.trainer.footage.rgb[i], shown]))
+        cv2.imwrite(str(self.preview), np.concatenate(columns, axis=1)[..., ::-1])
+
+    def _write_avatar(self, score: Likeness | None) -> int:
+        import numpy as np
+
+        from nerf.weights import to_sections
+        from quic_transport.avatar_file import AvatarFile, AvatarMeta, save_avatar
+        from quic_transport.params import ParamBounds
+
+        t, count = self.trainset, self.trainer.count
+        vectors = np.concatenate([t.expression[:count], t.rotation[:count]], axis=1)
+        facts: dict[str, str | int | float] = {
+            "preset": self.request.preset, "device": self.device,
+            "steps": self.trainer.step_index, "train_frames": count,
+            "held_out_frames": len(self.trainer.footage) - count,
+            "seconds": round(self.spent, 1), "cpu_seconds": round(self.cpu, 1),
+            "source": t.source,
+        }  # fmt: skip
+        if score is not None:
+            facts |= {"psnr_whole": round(score.psnr_whole, 3),
+                      "psnr_head": round(score.psnr_head, 3),
+                      "psnr_rimless": round(score.psnr_rimless, 3),
+                      "ssim_whole": round(score.ssim_whole, 4)}  # fmt: skip
+        meta = AvatarMeta(
+            name=self.request.output.stem, schema=t.schema, extractor=t.extractor,
+            bounds=ParamBounds.of(vectors), distance_m=float(t.distance_m),
+            portrait_scale=float(t.scale), size_px=self.trainer.settings.size,
+            frame_rate=float(t.frame_rate), created=datetime.now(UTC).isoformat(timespec="seconds"),
+            provenance=facts,
+        )  # fmt: skip
+        self.request.output.parent.mkdir(parents=True, exist_ok=True)
+        save_avatar(self.request.output, AvatarFile(meta, to_sections(self.trainer.field)))
+        return self.request.output.stat().st_size
+
+    def _report(self, score: Likeness | None, size: int, interrupted: bool) -> None:
+        speed = self.samples / max(self.cpu, 1e-9) / 1e6
+        announce(
+            f"{self.request.output}: {size / 1e6:.1f} MB, {self.trainer.step_index} steps in "
+            f"{self.spent:.0f} s ({self.cpu:.0f} CPU-s, {speed:.2f} M samples per CPU-s)"
+        )
+        if score is not None:
+            announce(
+                f"held-out frames at {self.trainer.settings.size} px, head on white: "
+                f"PSNR {score.psnr_whole:.2f} dB (head {score.psnr_head:.2f}, without its rim "
+                f"{score.psnr_rimless:.2f}), SSIM {score.ssim_whole:.4f}; see {self.preview}"
+            )
+        if interrupted:
+            announce(
+                "interrupted: the avatar above works as it is; the same command with --resume "
+                "goes on"
+            )
+
+
+class ProgressLine:
+    """A rich bar on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("training"), BarColumn(), TextColumn("{task.description}"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._plain = not console.is_terminal
+        self._console = console
+        self._task = self._bars.add_task("", total=1.0)
+        self._next = 0.0
+        self.score: float | None = None
+        """PSNR in dB of a few held-out frames, when it was last taken."""
+
+    def __enter__(self) -> ProgressLine:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def show(self, progress: float, step: int, spent: float) -> None:
+        """Bring the line up to date."""
+        quality = "" if self.score is None else f", held-out PSNR {self.score:.2f} dB"
+        text = f"step {step}, {spent:.0f} s{quality}"
+        if not self._plain:
+            self._bars.update(self._task, completed=progress, description=text)
+        elif spent >= self._next:
+            self._next = spent + 10.0
+            self._console.print(f"training {100 * progress:3.0f} %: {text}")

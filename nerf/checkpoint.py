@@ -1,0 +1,85 @@
+"""A training run on disk, so that it survives an interruption or a power cut.
+
+The rule: plain arrays in one .npz, written beside and renamed, loaded without executing code; what
+shapes the run (settings, footage) is fingerprinted, and another run's checkpoint is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerf.train import Trainer
+
+
+class CheckpointError(ValueError):
+    """The checkpoint is damaged or belongs to another run."""
+
+
+def fingerprint(trainer: Trainer) -> str:
+    """What must be equal for a run to go on: settings (but not their length) and the frames."""
+    settings: dict[str, Any] = asdict(trainer.settings)
+    settings.pop("steps")
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(np.ascontiguousarray(trainer.footage.expression).tobytes())
+    digest.update(np.ascontiguousarray(trainer.footage.rotation).tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(trainer: Trainer, path: Path, facts: dict[str, float]) -> None:
+    """Write the run's state; `facts` are numbers of the caller's own (seconds spent, …)."""
+    trainer.engine.store()
+    arrays: dict[str, np.ndarray] = {
+        "fingerprint": np.array(fingerprint(trainer)),
+        "facts": np.array(json.dumps(facts)),
+        "rng": np.array(json.dumps(trainer.rng.bit_generator.state)),
+        "mean": trainer.field.mean,
+        "tables": trainer.field.tables,
+        "occupancy": trainer.field.occupancy,
+        "density": trainer.occupancy.density,
+        "correction": trainer.field.correction,
+        **{f"network{i}": w for i, w in enumerate(trainer.field.networks)},
+        **{f"trainer_{k}": np.asarray(v) for k, v in trainer.state().items()},
+        **{f"engine_{k}": np.asarray(v) for k, v in trainer.engine.state().items()},
+    }
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def load_checkpoint(trainer: Trainer, path: Path) -> dict[str, float]:
+    """Put a fresh `trainer` where the checkpoint left off; its facts. CheckpointError if unfit."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if str(arrays["fingerprint"]) != fingerprint(trainer):
+            raise CheckpointError(
+                f"{path} belongs to a run with other settings or another training set"
+            )
+        state = {k[8:]: v for k, v in arrays.items() if k.startswith("trainer_")}
+        engine = {k[7:]: v for k, v in arrays.items() if k.startswith("engine_")}
+        trainer.field.mean[:] = arrays["mean"]
+        trainer.field.tables[:] = arrays["tables"]
+        trainer.field.correction[:] = arrays["correction"]
+        for i, weight in enumerate(trainer.field.networks):
+            weight[:] = arrays[f"network{i}"]
+        trainer.occupancy.density[:] = arrays["density"]
+        trainer.load_state(state)
+        trainer.engine.load_state(engine)
+        trainer.engine.set_occupancy(arrays["occupancy"])
+        trainer.rng.bit_generator.state = json.loads(str(arrays["rng"]))
+        return dict(json.loads(str(arrays["facts"])))
+    except CheckpointError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from error
