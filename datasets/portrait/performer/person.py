@@ -193,8 +193,10 @@ class Person:
                 d *= RIM_RADIUS / np.linalg.norm(d, axis=1, keepdims=True)
                 points[slit[:, rim]] = centre + d
         slit = mesh.mouth_slit
-        points[slit[:, 2]] = points[slit[:, 0]] + (0.0, 0.10, -0.75)
-        points[slit[:, 3]] = points[slit[:, 1]] + (0.0, -0.10, -0.75)
+        deep = np.tile((0.0, 0.10, -0.75), (len(slit), 1))
+        deep[[0, -1], 1] = 0.0  # at the corners both rims meet
+        points[slit[:, 2]] = points[slit[:, 0]] + deep
+        points[slit[:, 3]] = points[slit[:, 1]] + deep * (1, -1, 1)
         points[self._bag] = lay_bag(points)
 
     def landmarks(self, geometry: Pose3D) -> Floats:

@@ -63,6 +63,8 @@ def project(points, fx, fy, cx, cy, scale, out):  # type: ignore[no-untyped-def]
 def rasterise(screen, triangles, one_sided, nearest, ids):  # type: ignore[no-untyped-def]
     """Fill `ids` [h, w] (int32, -1 where empty) and `nearest` [h, w] (1/depth, 0 where empty)."""
     height, width = ids.shape
+    half, one = np.float32(0.5), np.float32(1.0)
+    slack = np.float32(-1e-4)  # of a triangle: no cracks between neighbours
     ids[:] = -1
     nearest[:] = 0.0
     for t in range(triangles.shape[0]):
@@ -82,23 +84,26 @@ def rasterise(screen, triangles, one_sided, nearest, ids):  # type: ignore[no-un
         bottom = min(int(np.floor(max(y0, y1, y2) - 0.5)), height - 1)
         if left > right or top > bottom:
             continue
-        inv = 1.0 / area
+        inv = one / area
         a0, b0 = (y1 - y2) * inv, (x2 - x1) * inv
         a1, b1 = (y2 - y0) * inv, (x0 - x2) * inv
         for y in range(top, bottom + 1):
-            py = y + 0.5
-            r0 = b0 * (py - y1) - a0 * x1
-            r1 = b1 * (py - y2) - a1 * x2
+            py = y + half
+            l0 = a0 * (left + half - x1) + b0 * (py - y1)
+            l1 = a1 * (left + half - x2) + b1 * (py - y2)
+            entered = False
             for x in range(left, right + 1):
-                px = x + 0.5
-                l0 = a0 * px + r0
-                l1 = a1 * px + r1
-                l2 = 1.0 - l0 - l1
-                if l0 >= 0.0 and l1 >= 0.0 and l2 >= 0.0:
+                l2 = one - l0 - l1
+                if l0 >= slack and l1 >= slack and l2 >= slack:
+                    entered = True
                     w = l0 * wi + l1 * wj + l2 * wk
                     if w > nearest[y, x]:
                         nearest[y, x] = w
                         ids[y, x] = t
+                elif entered:  # a triangle is convex: the rest of the row is outside
+                    break
+                l0 += a0
+                l1 += a1
 
 
 @njit(nogil=True, cache=True, fastmath=True)

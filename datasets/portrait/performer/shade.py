@@ -69,7 +69,7 @@ def _eye_colour(d, uniforms, iris, out):  # type: ignore[no-untyped-def]
     out[3] = shade
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
 def _light(material, n, view, albedo, gloss, lights, shadow, out):  # type: ignore[no-untyped-def]
     """Linear RGB of a surface with unit normal `n` seen along unit `view` (towards the eye)."""
     kl = n[0] * lights[0, 0] + n[1] * lights[0, 1] + n[2] * lights[0, 2]
@@ -111,7 +111,7 @@ def _light(material, n, view, albedo, gloss, lights, shadow, out):  # type: igno
         out[c] += spec * lights[1, c] + rim * lights[7, c]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
 def _surface(t, px, py, screen, points, normals, triangles, materials, uv, colour, skin, strands,
              weave, hair, iris, eyes, lights, shade_map, shade_frame, n, view, albedo, tap, out):  # type: ignore[no-untyped-def]  # fmt: skip
     """Linear RGB of triangle `t` at sample position (px, py) into `out`."""
@@ -181,7 +181,7 @@ def _surface(t, px, py, screen, points, normals, triangles, materials, uv, colou
     _light(material, n, view, albedo, gloss, lights, shadow, out)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
 def _shadow(view, shade_map, frame):  # type: ignore[no-untyped-def]
     """How much of the key light reaches the point -`view` (camera frame), 0..1.
 
@@ -281,27 +281,21 @@ def resolve(ids, nearest, screen, points, normals, triangles, materials, labels,
                     m += 1
             depth[y, x] = m / w if m > 0 else np.inf
             total[:] = 0.0
-            if alike:
-                if first < 0:
+            shots = 1 if alike else 4
+            share = 1.0 / shots
+            for s in range(shots):
+                t = ids[2 * y + s // 2, 2 * x + s % 2]
+                if t < 0:
                     for c in range(3):
-                        total[c] = background[y, x, c]
-                else:
-                    _surface(first, 2 * x + 1.0, 2 * y + 1.0, screen, points, normals, triangles,
-                             materials, uv, colour, skin, strands, weave, hair, iris, eyes, lights,
-                             shade_map, shade_frame, n, view, albedo, tap, total)  # fmt: skip
-            else:
-                for s in range(4):
-                    t = ids[2 * y + s // 2, 2 * x + s % 2]
-                    if t < 0:
-                        for c in range(3):
-                            total[c] += 0.25 * background[y, x, c]
-                    else:
-                        _surface(t, 2 * x + s % 2 + 0.5, 2 * y + s // 2 + 0.5, screen, points,
-                                 normals, triangles, materials, uv, colour, skin, strands, weave,
-                                 hair, iris, eyes, lights, shade_map, shade_frame, n, view, albedo,
-                                 tap, out)  # fmt: skip
-                        for c in range(3):
-                            total[c] += 0.25 * min(out[c], 1.5)
+                        total[c] += share * background[y, x, c]
+                    continue
+                px = 2 * x + (1.0 if alike else s % 2 + 0.5)
+                py = 2 * y + (1.0 if alike else s // 2 + 0.5)
+                _surface(t, px, py, screen, points, normals, triangles, materials, uv, colour,
+                         skin, strands, weave, hair, iris, eyes, lights, shade_map, shade_frame,
+                         n, view, albedo, tap, out)  # fmt: skip
+                for c in range(3):
+                    total[c] += share * min(out[c], 1.5)
             for c in range(3):
                 value = max(0.0, total[c])
                 rgb[y, x, c] = gamma[min(int(value * 0.5 * top), top)]
