@@ -20,7 +20,7 @@ from conference.statistics import write_json
 from conference.terminal import announce
 from quic_transport.errors import FacewireError, LocalError
 
-FREE_VIEW = "yaw=10,pitch=-5,sway=30"
+FREE_VIEW = "pitch=-5,sway=30"
 CALL_PATIENCE_S = 120.0  # beyond the clip's length, for starting, warming up and saying goodbye
 FRAMES_PER_SECOND = 20.0
 
@@ -141,7 +141,8 @@ def film(args: argparse.Namespace, steps: Steps) -> Path:
     if args.video is not None:
         return Path(args.video)
     video = args.output / f"performer-{args.seed}.mp4"
-    argv = ["--seed", str(args.seed), "--seconds", f"{args.seconds:g}", "-o", str(video)]
+    argv = ["--seed", str(args.seed), "--seconds", f"{args.seconds:g}", "--script", "enrolment",
+            "-o", str(video)]  # fmt: skip
     steps.run("performer", argv, video, lambda: command("performer", argv))
     return Path(video)
 
@@ -196,7 +197,7 @@ class Call:
                 patience = CALL_PATIENCE_S + (probe(self._clip).duration or 600.0)
                 sent = subprocess.run([*facewire, *send, "--to", invite], timeout=patience,
                                       stdout=subprocess.DEVNULL, check=False)  # fmt: skip
-                table, _ = receiver.communicate(timeout=30.0)
+                receiver.communicate(timeout=30.0)
             except subprocess.TimeoutExpired as error:
                 raise LocalError("the demo's call did not come to an end; run it again") from error
             finally:
@@ -204,7 +205,7 @@ class Call:
                     receiver.terminate()
         if sent.returncode or receiver.returncode:
             raise LocalError("the demo's call failed (its reason stands above); run it again")
-        announce("\n".join(line for line in table.splitlines() if "waiting" not in line))
+        announce(f"recorded {out}.mp4")
 
 
 def read_invite(line: str) -> str:
