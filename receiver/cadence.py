@@ -35,6 +35,11 @@ class Cadence:
         self._cost = 0.0  # seconds, an upper estimate of drawing one picture
 
     @property
+    def cost(self) -> float:
+        """Seconds that drawing a picture takes, a cautious estimate; 0 before the first."""
+        return self._cost
+
+    @property
     def period(self) -> float:
         """Seconds between two pictures at present."""
         s = self.settings

@@ -3,7 +3,9 @@
 The rule: what is shown never runs backwards. The sender's capture clock is mapped onto this
 machine's clock by the fastest recent arrival, shifted by K frame intervals; that mapping is
 steered slowly, so the instant shown ("media time", on the capture clock) only ever grows. Frames
-that come too late are kept as long as they are the newest. Pure: `now` is a parameter.
+that come too late are kept as long as they are the newest. A picture is meant to be ready at its
+instant, so drawing may begin earlier by what it takes, but by no more than half of the delay: the
+other half is for the path's jitter. Pure: `now` is a parameter.
 
 Reference: the paper, "Ingestion and Rendering" (a playback buffer of K frames, base time from the
 first frame, target times by the frame rate); the interpolation between frames is ours.
@@ -26,6 +28,7 @@ FloatArray = NDArray[np.float32]
 SNAP_S = 0.002  # a frame this little ahead of the media time counts as reached
 STEER_RATE = 0.1  # the clock mapping moves by at most this many seconds per second
 JUMP_S = 1.0  # a mapping that is off by more is taken at once (a restarted or suspended peer)
+LEAD_SHARE = 0.5  # of the delay that drawing may use up
 GAP_INTERVALS = 2.5  # frames further apart than this are not blended across the whole gap
 
 
@@ -115,6 +118,7 @@ class PlayoutBuffer:
         self._transits: deque[tuple[float, float]] = deque()  # (arrival, transit), transit rising
         self._offset: float | None = None  # local time - capture time, without the delay
         self._steered_at = 0.0
+        self._lead = 0.0
         self._media = -math.inf
         self._superseded: list[int] = []
 
@@ -144,11 +148,15 @@ class PlayoutBuffer:
             self._offset, self._steered_at = transit, now
         self._steer(now)
 
+    def anticipate(self, drawing_s: float) -> None:
+        """Drawing a picture takes so long, seconds: samples are wanted that much earlier."""
+        self._lead = min(max(0.0, drawing_s), LEAD_SHARE * self.settings.delay)
+
     def _steer(self, now: float) -> None:
-        """Move the clock mapping towards the fastest recent arrival."""
+        """Move the clock mapping towards the fastest recent arrival, less the drawing time."""
         if self._offset is None or now <= self._steered_at:
             return
-        error = self._transits[0][1] - self._offset
+        error = self._transits[0][1] - self._lead - self._offset
         limit = STEER_RATE * (now - self._steered_at)
         if abs(error) > JUMP_S:
             self._offset += error

@@ -132,6 +132,7 @@ class ReceiveStream:
         """The picture is ready: its frames are rendered, and their latency is known."""
         self.pictures += 1
         self._cadence.drawn(now - job.started)
+        self._playout.anticipate(self._cadence.cost)
         for number in job.sample.used:
             if self.ledger.settle(number, Fate.RENDERED):
                 self._drawn[number] = None

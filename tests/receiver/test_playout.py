@@ -146,6 +146,15 @@ def test_playout_clock_jump_is_taken_at_once() -> None:
     assert due == pytest.approx(100.0 + 295 * INTERVAL + INTERVAL, abs=1e-6)
 
 
+def test_playout_drawing_time_moves_samples_ahead_by_at_most_half_the_delay() -> None:
+    for k, drawing, ahead in ((1, 0.01, 0.01), (1, 0.2, 0.025), (4, 0.03, 0.03), (0, 0.03, 0.0)):
+        buffer = PlayoutBuffer(PlayoutSettings(delay_frames=k))
+        buffer.anticipate(drawing)
+        for i in range(100):
+            buffer.push(i, face(i * INTERVAL), i * INTERVAL + 0.02)
+        assert buffer.due_time(0.0) == pytest.approx(0.02 + k * INTERVAL - ahead)
+
+
 def test_playout_capacity_is_never_exceeded() -> None:
     buffer = PlayoutBuffer(PlayoutSettings(capacity=8))
     for i in range(50):
