@@ -184,9 +184,11 @@ class Run:
         self._save()
         self.trainer.finish()
         self._write_preview(some)
-        score = self.trainer.score(held[:: max(1, len(held) // 60)]) if len(held) else None
-        size = self._write_avatar(score)
-        self._report(score, size, interrupted)
+        sample = held[:: max(1, len(held) // 60)]
+        raw = self.trainer.score(sample, corrected=False) if len(held) else None
+        score = self.trainer.score(sample) if len(held) else None
+        size = self._write_avatar(raw, score)
+        self._report(raw, score, size, interrupted)
         if not interrupted:
             self.checkpoint.unlink(missing_ok=True)
         return not interrupted
@@ -244,7 +246,7 @@ class Run:
             columns.append(np.concatenate([self.trainer.footage.rgb[i], shown]))
         cv2.imwrite(str(self.preview), np.concatenate(columns, axis=1)[..., ::-1])
 
-    def _write_avatar(self, score: Likeness | None) -> int:
+    def _write_avatar(self, raw: Likeness | None, score: Likeness | None) -> int:
         import numpy as np
 
         from nerf.weights import to_sections
@@ -260,8 +262,10 @@ class Run:
             "seconds": round(self.spent, 1), "cpu_seconds": round(self.cpu, 1),
             "source": t.source,
         }  # fmt: skip
-        if score is not None:
-            facts |= {"psnr_whole": round(score.psnr_whole, 3),
+        if score is not None and raw is not None:
+            facts |= {"psnr_tracker_pose": round(raw.psnr_whole, 3),
+                      "ssim_tracker_pose": round(raw.ssim_whole, 4),
+                      "psnr_whole": round(score.psnr_whole, 3),
                       "psnr_head": round(score.psnr_head, 3),
                       "psnr_rimless": round(score.psnr_rimless, 3),
                       "ssim_whole": round(score.ssim_whole, 4)}  # fmt: skip
@@ -276,18 +280,21 @@ class Run:
         save_avatar(self.request.output, AvatarFile(meta, to_sections(self.trainer.field)))
         return self.request.output.stat().st_size
 
-    def _report(self, score: Likeness | None, size: int, interrupted: bool) -> None:
+    def _report(self, raw: Likeness | None, score: Likeness | None, size: int,
+                interrupted: bool) -> None:  # fmt: skip
         speed = self.samples / max(self.cpu, 1e-9) / 1e6
         announce(
             f"{self.request.output}: {size / 1e6:.1f} MB, {self.trainer.step_index} steps in "
             f"{self.spent:.0f} s ({self.cpu:.0f} CPU-s, {speed:.2f} M samples per CPU-s)"
         )
-        if score is not None:
-            announce(
-                f"held-out frames at {self.trainer.settings.size} px, head on white: "
-                f"PSNR {score.psnr_whole:.2f} dB (head {score.psnr_head:.2f}, without its rim "
-                f"{score.psnr_rimless:.2f}), SSIM {score.ssim_whole:.4f}; see {self.preview}"
-            )
+        if raw is not None and score is not None:
+            announce(f"held-out frames at {self.trainer.settings.size} px, head on white:")
+            for poses, s in (("the tracker's own poses", raw), ("with pose correction", score)):
+                announce(
+                    f"  {poses:24} PSNR {s.psnr_whole:.2f} dB (head {s.psnr_head:.2f}, without its "
+                    f"rim {s.psnr_rimless:.2f}), SSIM {s.ssim_whole:.4f}"
+                )
+            announce(f"look at {self.preview}")
         if interrupted:
             announce(
                 "interrupted: the avatar above works as it is; the same command with --resume "

@@ -19,7 +19,7 @@ from nerf.cpu.render import CpuRenderer, Rendered
 from nerf.expression import fit_expression_code
 from nerf.field import cube_rays, new_field
 from nerf.metrics import Likeness, likeness, mean_likeness
-from nerf.occupancy import Occupancy, fit_cube, visual_hull
+from nerf.occupancy import OPAQUE_FINAL, Occupancy, fit_cube, visual_hull
 from nerf.pose_correction import fit_correction, pose_features
 
 
@@ -189,7 +189,8 @@ class Trainer:
         for frame in many:
             self.engine.blend(self.codes[frame])
             self.occupancy.refresh(self.engine.density_at, self.rng, decay=1.0)
-        self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
+        step = float(self.engine.step_length)
+        self.engine.set_occupancy(self.occupancy.grid(step, OPAQUE_FINAL))
 
     def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
         """A frame as the current field shows it, by default with the tracker's own pose."""

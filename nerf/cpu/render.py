@@ -22,8 +22,9 @@ from nerf.cpu.pool import WorkerPool
 from nerf.cpu.tables import blend
 from nerf.field import HeadField, cube_rays
 
+STEPS = 96  # samples per cube edge; training takes 128: a quarter fewer samples for 0.02 dB
 BAND = 2048  # rays per band: their samples' features stay in a core's cache
-ROUNDS = (5, 4, 8, 16)  # samples per ray in the first, second, … round; the last repeats
+ROUNDS = (3, 3, 3, 4, 8)  # samples per ray in the first, second, … round; the last repeats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,7 @@ class Rendered:
 class CpuRenderer:
     """Renders one `HeadField`. Not to be called from two threads at once."""
 
-    def __init__(self, field: HeadField, pool: WorkerPool, *, steps: int = 128,
+    def __init__(self, field: HeadField, pool: WorkerPool, *, steps: int = STEPS,
                  cutoff: float = 0.01, half: bool = False) -> None:  # fmt: skip
         """`steps` samples per cube edge; a ray ends below transmittance `cutoff`; `half` runs the
         networks in bfloat16 (worth it where the processor multiplies it natively)."""
