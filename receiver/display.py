@@ -90,6 +90,7 @@ class VideoSink:
             options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("wb").close()  # a place that cannot be written is said now
             self._container = av.open(str(path), "w", container_options=options)
         except OSError as error:
             raise self._failure(error) from error
@@ -186,6 +187,7 @@ class WindowSink:
         import cv2
 
         self._title = title
+        self._seen = False  # some back ends show the window only after a while
         cv2.namedWindow(title, cv2.WINDOW_NORMAL)
 
     def show(self, picture: Picture) -> None:
@@ -199,8 +201,10 @@ class WindowSink:
         import cv2
 
         code = cv2.waitKeyEx(1)
-        if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        if self._seen and not visible:
             return ["q"]
+        self._seen = visible
         if code == -1:
             return []
         return [KEY_CODES.get(code) or chr(code & 0xFF).lower()]
