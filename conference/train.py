@@ -144,7 +144,9 @@ class Run:
                 self.trainset.distance_m,
             )  # fmt: skip
             settings = replace(settings, holdout=1 - self.trainset.train_count / len(rgb))
-            self.trainer: Trainer = Trainer(footage, settings, WorkerPool(request.threads))
+            self.trainer: Trainer = Trainer(
+                footage, settings, WorkerPool(request.threads), self.device
+            )
         except (TrainSetError, MemoryError, ValueError) as error:
             text = str(error) or "not enough memory for the frames: use a smaller --size"
             raise LocalError(text) from error

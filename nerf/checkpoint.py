@@ -60,7 +60,7 @@ def save_checkpoint(trainer: Trainer, path: Path, facts: dict[str, float]) -> No
 def load_checkpoint(trainer: Trainer, path: Path) -> dict[str, float]:
     """Put a fresh `trainer` where the checkpoint left off; its facts. CheckpointError if unfit."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         if str(arrays["fingerprint"]) != fingerprint(trainer):
             raise CheckpointError(

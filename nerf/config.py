@@ -47,6 +47,8 @@ class FieldConfig:
     def __post_init__(self) -> None:
         if len(self.resolutions) != len(self.log2_sizes) or not self.resolutions:
             raise ValueError("resolutions and log2_sizes must be of one length, at least 1")
+        if len(self.resolutions) > 32:
+            raise ValueError("at most 32 levels")
         if not 0 <= self.blended_levels <= len(self.resolutions):
             raise ValueError(f"blended_levels must be 0..{len(self.resolutions)}")
         if not all(1 <= r <= 4096 for r in self.resolutions):

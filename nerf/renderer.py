@@ -16,6 +16,7 @@ from nerf.camera import Camera, euler_angles, head_pose, portrait_camera
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import CpuRenderer, Rendered
 from nerf.field import HeadField
+from nerf.torch_backend import TorchRenderer
 from nerf.weights import from_sections
 
 __all__ = ["HeadRenderer", "Rendered", "load_head"]
@@ -25,15 +26,18 @@ class HeadRenderer:
     """Renders one person's head. Not to be called from two threads at once."""
 
     def __init__(self, field: HeadField, distance_m: float, portrait_scale: float,
-                 threads: int | None = None) -> None:  # fmt: skip
-        """`distance_m` and `portrait_scale` (portrait widths per metre) are the avatar's."""
+                 threads: int | None = None, device: str = "cpu") -> None:  # fmt: skip
+        """`distance_m` and `portrait_scale` (portrait widths per metre) are the avatar's; `device`
+        is a name torch knows, "cpu" means our kernels."""
         if not (0.05 <= distance_m <= 100 and 0.1 <= portrait_scale <= 100):
             raise ValueError(f"no portrait camera at {distance_m} m with scale {portrait_scale}")
         self.field = field
         self.distance_m = distance_m
         self.portrait_scale = portrait_scale
         self._pool = WorkerPool(threads)
-        self._backend = CpuRenderer(field, self._pool)
+        self._backend: CpuRenderer | TorchRenderer = (
+            CpuRenderer(field, self._pool) if device == "cpu" else TorchRenderer(field, device)
+        )
 
     @property
     def threads(self) -> int:
@@ -78,12 +82,15 @@ class HeadRenderer:
 
     def _render(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, tracked: ArrayLike,
                 background: ArrayLike) -> Rendered:  # fmt: skip
+        if not (np.isfinite(expression).all() and np.isfinite(pose).all()):
+            raise ValueError("expression and pose must be finite")
         self._backend.set_expression(expression)
         rigid = self.field.rigid_correction(tracked, expression)
         return self._backend.render(pose, camera, background, rigid)
 
 
 def load_head(sections: Mapping[str, NDArray[np.generic]], distance_m: float,
-              portrait_scale: float, threads: int | None = None) -> HeadRenderer:  # fmt: skip
+              portrait_scale: float, threads: int | None = None,
+              device: str = "cpu") -> HeadRenderer:  # fmt: skip
     """The renderer of an avatar's sections; nerf.weights.WeightsError if they are not a head."""
-    return HeadRenderer(from_sections(sections), distance_m, portrait_scale, threads)
+    return HeadRenderer(from_sections(sections), distance_m, portrait_scale, threads, device)

@@ -21,6 +21,7 @@ from nerf.field import cube_rays, new_field
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.occupancy import OPAQUE_FINAL, Occupancy, fit_cube, visual_hull
 from nerf.pose_correction import fit_correction, pose_features
+from nerf.torch_backend import TorchEngine, TorchRenderer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,10 @@ def train_count(frames: int, holdout: float) -> int:
 class Trainer:
     """A training run in progress."""
 
-    def __init__(self, footage: Footage, settings: TrainSettings, pool: WorkerPool) -> None:
+    def __init__(self, footage: Footage, settings: TrainSettings, pool: WorkerPool,
+                 device: str = "cpu") -> None:  # fmt: skip
+        """`device` is a name torch knows; "cpu" means our kernels."""
+        self.device = device
         self.footage = footage
         self.pool = pool
         self.count = train_count(len(footage), settings.holdout)
@@ -117,7 +121,11 @@ class Trainer:
                            footage.distance, cube)  # fmt: skip
         self.occupancy = Occupancy(hull)
         self.field.occupancy = hull.astype(np.uint8)
-        self.engine = CpuEngine(self.field, pool, betas=settings.betas)
+        self.engine: CpuEngine | TorchEngine = (
+            CpuEngine(self.field, pool, betas=settings.betas)
+            if device == "cpu"
+            else TorchEngine(self.field, device, betas=settings.betas)
+        )
         self.codes = code(footage.expression[: self.count])
         self.features = pose_features(self.field, footage.rotation[: self.count],
                                       footage.expression[: self.count])  # fmt: skip
@@ -195,7 +203,11 @@ class Trainer:
     def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
         """A frame as the current field shows it, by default with the tracker's own pose."""
         self.engine.store()
-        renderer = CpuRenderer(self.field, self.pool)
+        renderer: CpuRenderer | TorchRenderer = (
+            CpuRenderer(self.field, self.pool)
+            if self.device == "cpu"
+            else TorchRenderer(self.field, self.device)
+        )
         renderer.set_expression(self.footage.expression[index])
         return renderer.render(self.footage.pose(index), self.footage.camera, rigid=rigid)
 

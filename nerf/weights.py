@@ -18,6 +18,7 @@ from nerf.expression import ExpressionCode
 from nerf.field import OCCUPANCY_SIZE, Cube, HeadField
 
 VERSION = 1
+MAX_FLOATS = 200_000_000  # of all tables together: what a reader allocates for a stranger
 CLIP = 0.999  # quantile of |weight| that the largest 8-bit code stands for
 
 
@@ -74,6 +75,8 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> HeadField:
         if header["version"] != VERSION:
             raise WeightsError(f"head format {header['version']} is not known here (1 is)")
         config = FieldConfig.from_dict(header["field"])
+        if config.entries * 4 + config.blended_entries * 4 * config.rank > MAX_FLOATS:
+            raise WeightsError("the head's tables are larger than this program accepts")
         x, y, z, edge = (float(v) for v in header["cube"])
     except WeightsError:
         raise
