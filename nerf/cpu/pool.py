@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -26,7 +26,7 @@ def available_threads() -> int:
 
 
 class WorkerPool:
-    """`threads` workers; `map` runs the first item on the calling thread."""
+    """`threads` threads, the calling one among them."""
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = available_threads() if threads is None else threads
@@ -42,17 +42,30 @@ class WorkerPool:
         )
 
     def map(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
-        """[work(item) for item in items], spread over the threads; the first error is raised."""
+        """[work(item) for item in items], each item taken by whichever thread is free next.
+
+        The calling thread works too. The first error is raised when all threads have stopped.
+        """
         if self._executor is None or len(items) < 2:
             return [work(item) for item in items]
-        futures = [self._executor.submit(work, item) for item in items[1:]]
+        results: list[B | None] = [None] * len(items)
+        taken = iter(range(len(items)))  # next() on it is atomic
+
+        def run() -> None:
+            for i in taken:
+                results[i] = work(items[i])
+
+        helpers = min(self.threads, len(items)) - 1
+        futures = [self._executor.submit(run) for _ in range(helpers)]
         try:
-            head = [work(items[0])]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-        return head + [future.result() for future in futures]
+            run()
+        finally:
+            for _ in taken:  # after an error: nothing is left to take
+                pass
+            wait(futures)
+        for future in futures:
+            future.result()
+        return results  # type: ignore[return-value]
 
     def close(self) -> None:
         """Let the threads end."""
