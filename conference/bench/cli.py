@@ -1,0 +1,33 @@
+"""`facewire bench WHAT`: the table of benches.
+
+The rule: each bench is a module with a `main`, loaded only when it is chosen.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+BENCHES = {
+    "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
+    "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
+}
+
+
+def usage() -> str:
+    """The help text."""
+    lines = [f"  {name:<8}  {what}" for name, (_, what) in BENCHES.items()]
+    return "\n".join(
+        ["usage: facewire bench WHAT [options]   (--help for its options)", "", *lines]
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Run one bench; 2 for wrong usage."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if argv[0] not in BENCHES:
+        print(f"facewire bench: there is no bench {argv[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    return int(import_module(BENCHES[argv[0]][0]).main(argv[1:]))
