@@ -1,0 +1,126 @@
+"""`facewire train` on a ball that the test draws: avatar, interruption, resumption, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import facewire
+from conference.train import Run, parse
+from nerf.train import PRESETS, Trainer
+from nerf.trainset import TrainSet, portrait_poses, write_trainset
+from quic_transport.avatar_file import load_avatar
+from tests.nerf.heads import SMALL, ball_footage
+
+
+@pytest.fixture(scope="module")
+def ball_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training set of 16 pictures of the ball, 64 px."""
+    footage = ball_footage(16, 64)
+    folder = tmp_path_factory.mktemp("train") / "ball"
+    for name in ("head_imgs", "ori_imgs", "parsing", "matte"):
+        (folder / name).mkdir(parents=True)
+    for i in range(16):
+        bgr = np.ascontiguousarray(footage.rgb[i][..., ::-1])
+        cv2.imwrite(str(folder / "head_imgs" / f"{i}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 97])
+        cv2.imwrite(str(folder / "ori_imgs" / f"{i}.jpg"), bgr)
+        cv2.imwrite(str(folder / "parsing" / f"{i}.png"), bgr)
+        cv2.imwrite(str(folder / "matte" / f"{i}.png"), footage.alpha[i])
+    cv2.imwrite(str(folder / "bc.jpg"), np.full((64, 64, 3), 255, np.uint8))
+    vectors = np.concatenate([footage.expression, footage.rotation], axis=1).astype(np.float32)
+    write_trainset(TrainSet(
+        folder=folder, camera=footage.camera, distance_m=0.6, scale=2.6, img_id=np.arange(16),
+        expression=footage.expression, rotation=footage.rotation,
+        pose=portrait_poses(footage.rotation, 0.6), time=np.arange(16) / 25,
+        offset=np.zeros((16, 3)), train_count=13,
+        bounds=(vectors[:13].min(axis=0), vectors[:13].max(axis=0)), frame_rate=25.0,
+    ))  # fmt: skip
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    small = replace(PRESETS["fast"], config=SMALL, steps=250, size=64, samples=3000)
+    monkeypatch.setitem(PRESETS, "fast", small)
+
+
+def test_training_leaves_an_avatar_that_says_how_good_it_is(
+    ball_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "ball.fwa"
+    assert facewire.main(["train", str(ball_set), "-o", str(out), "--threads", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "250 steps" in text
+    assert "with pose correction" in text
+    meta = load_avatar(out).meta
+    assert (meta.schema, meta.size_px, meta.provenance["train_frames"]) == ("arkit46", 64, 13)
+    assert float(meta.provenance["psnr_whole"]) > 18
+    assert (tmp_path / "ball.preview.png").is_file()
+    assert not (tmp_path / "ball.checkpoint.npz").exists()
+
+
+def test_interrupted_training_leaves_an_avatar_and_goes_on(
+    ball_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "ball.fwa"
+    step = Trainer.step
+
+    def until_ctrl_c(self: Trainer, progress: float | None = None) -> object:
+        if self.step_index == 30:
+            raise KeyboardInterrupt
+        return step(self, progress)
+
+    monkeypatch.setattr(Trainer, "step", until_ctrl_c)
+    argv = ["train", str(ball_set), "-o", str(out), "--threads", "1"]
+    assert facewire.main(argv) == 130
+    assert "--resume" in capsys.readouterr().out
+    assert load_avatar(out).meta.provenance["steps"] == 30
+    monkeypatch.setattr(Trainer, "step", step)
+    assert facewire.main([*argv, "--resume"]) == 0
+    assert "going on from step 30" in capsys.readouterr().out
+    assert load_avatar(out).meta.provenance["steps"] == 250
+
+
+def test_a_time_budget_ends_the_run_and_moves_the_schedule(ball_set: Path, tmp_path: Path) -> None:
+    argv = [str(ball_set), "-o", str(tmp_path / "b.fwa"), "--seconds", "3600", "--threads", "1"]
+    run = Run(parse(argv), ball_set)
+    run.spent = 1800.0
+    assert run.progress() == pytest.approx(0.5)
+    run.spent = 3600.0
+    assert run.done()
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["nowhere"], "does not exist"),
+    (["SET", "--resume"], "nothing to go on from"),
+    (["SET", "--steps", "0"], "--steps"),
+    (["EMPTY"], "transforms.json"),
+])  # fmt: skip
+def test_bad_input_is_one_sentence(
+    argv: list[str], says: str, ball_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"SET": str(ball_set), "EMPTY": str(tmp_path), "nowhere": str(tmp_path / "nowhere")}
+    argv = [places.get(a, a) for a in argv]
+    assert facewire.main(["train", *argv, "-o", str(tmp_path / "x.fwa")]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("facewire train: ")
+    assert says in error
+    assert "\n" not in error
+
+
+def test_cuda_is_refused_in_a_sentence_where_there_is_none(
+    ball_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    argv = ["train", str(ball_set), "-o", str(tmp_path / "x.fwa"), "--device", "cuda"]
+    assert facewire.main(argv) == 1
+    assert "--device cpu" in capsys.readouterr().err
