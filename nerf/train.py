@@ -54,7 +54,7 @@ class TrainSettings:
     """How to train; the two named recipes are `PRESETS`."""
 
     config: FieldConfig = FieldConfig()  # noqa: RUF009 (frozen)
-    steps: int = 9000
+    steps: int = 12_000
     size: int = 256
     """Pixels of the training pictures."""
     table_rate: float = 2e-2

@@ -24,7 +24,7 @@ from nerf.cpu.tables import blend, step_tables
 from nerf.field import HeadField
 
 Float32 = NDArray[np.float32]
-ROUND = 12  # samples per ray between two looks at the transmittance
+ROUND = 24  # samples per ray between two looks at the transmittance
 CUTOFF = np.float32(1e-3)
 
 
