@@ -31,6 +31,7 @@ from nerf.trainset import (
     write_trainset,
 )
 from portrait.checks import ClipError, Verdict, judge
+from portrait.facts import facts_of, save_facts
 from portrait.matting import without_background
 from portrait.neckline import Neckline, fit_neckline
 from portrait.pictures import PortraitPictures, write_pictures
@@ -117,6 +118,12 @@ def build_dataset(
         warnings += _advice(kept, verdict)
         draw_report(partial / "report.png", tracks, kept, trainset, neckline, verdict, warnings)
         write_trainset(trainset)
+        error = np.full(len(tracks), np.nan)  # until the clip's reprojection is measured
+        save_facts(
+            partial,
+            facts_of(tracks, verdict, error, schema=schema, extractor=extractor_name,
+                     source=video.name),
+        )  # fmt: skip
         (partial / "tracks.npz").unlink()
         _publish(partial, out)
     except OSError as error:

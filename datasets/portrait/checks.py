@@ -38,6 +38,8 @@ class Verdict:
     """The usable rows of the tracks."""
     left_out: dict[str, int]
     """Reason → number of frames that were left out for it."""
+    reason: NDArray[np.str_]
+    """[N] why each row of the tracks was left out; "" where it is usable."""
 
 
 def cut_times(tracks: Tracks) -> list[float]:
@@ -106,6 +108,8 @@ def judge(tracks: Tracks, name: str) -> Verdict:
     _refuse_second_person(tracks, name)
     left_out: dict[str, int] = {}
     usable = tracks.seen.copy()
+    reason = np.full(len(tracks), "", dtype="<U32")
+    reason[~usable] = "no face"
     left_out["no face"] = int((~usable).sum())
     with np.errstate(invalid="ignore"):
         width, height = tracks.size[:, 0], tracks.size[:, 1]
@@ -119,8 +123,9 @@ def judge(tracks: Tracks, name: str) -> Verdict:
             | (v > height - 0.25 * side),
             "tracker jumped": _glitches(tracks),
         }
-    for reason, bad in reasons.items():
-        left_out[reason] = int((usable & bad).sum())
+    for why, bad in reasons.items():
+        left_out[why] = int((usable & bad).sum())
+        reason[usable & bad] = why
         usable &= ~bad
     seconds = usable.sum() * period
     if seconds < MIN_FACE_S:
@@ -128,7 +133,7 @@ def judge(tracks: Tracks, name: str) -> Verdict:
         raise ClipError(
             _too_little(name, seconds, shown, why if left_out[why] > 0.1 * len(tracks) else "")
         )
-    return Verdict(np.flatnonzero(usable), {k: n for k, n in left_out.items() if n})
+    return Verdict(np.flatnonzero(usable), {k: n for k, n in left_out.items() if n}, reason)
 
 
 def _too_little(name: str, face_s: float, shown_s: float, why: str = "") -> str:

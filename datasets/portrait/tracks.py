@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +25,7 @@ from sender.portrait_crop import PortraitCrop
 from sender.source import nearest_to_ticks
 from sender.video import VideoInfo
 
+FACE_PX = 256  # side of the portrait in which the face is measured
 THUMBNAIL_PX = 24  # side of the grey picture that scene changes are looked for in
 QUEUE_FRAMES = 8  # decoded frames waiting for the tracker
 
@@ -59,6 +61,14 @@ class Tracks:
     """[N, 24, 24] the whole picture, grey."""
     size: NDArray[np.int64]
     """[N, 2] width and height of the picture."""
+    pose: NDArray[np.float64]
+    """[N, 4, 4] head → camera of the full picture, metres."""
+    focal: NDArray[np.float64]
+    """[N] that camera's focal length, pixels."""
+    sharpness: NDArray[np.float64]
+    """[N] variance of the Laplacian in the face, grey 0..255, in a portrait of 256 px."""
+    brightness: NDArray[np.float64]
+    """[N] mean grey of the face, 0..255."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -92,7 +102,7 @@ class Tracks:
                 if str(archive["key"]) != key:
                     return None
                 return Tracks(**{f.name: archive[f.name] for f in fields(Tracks)})
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
 
@@ -207,6 +217,10 @@ def _row(frame: Frame, faces: list[TrackedFace]) -> dict[str, Any]:
         "landmarks": np.empty((0, 2), dtype=np.float32),
         "thumbnail": cv2.resize(grey, (THUMBNAIL_PX,) * 2, interpolation=cv2.INTER_AREA),
         "size": (width, height),
+        "pose": np.full((4, 4), np.nan),
+        "focal": np.nan,
+        "sharpness": np.nan,
+        "brightness": np.nan,
     }
     if faces:
         face = faces[0]
@@ -216,4 +230,22 @@ def _row(frame: Frame, faces: list[TrackedFace]) -> dict[str, Any]:
         row["crop"] = np.array([face.crop.u, face.crop.v, face.crop.side])
         row["distance"] = -float(face.pose[2, 3])
         row["landmarks"] = face.crop.map_points(face.landmarks, 1)
+        row["pose"], row["focal"] = face.pose, face.focal_px
+        row["sharpness"], row["brightness"] = _face_light(grey, face.crop, row["landmarks"])
     return row
+
+
+def _face_light(
+    grey: NDArray[np.uint8], crop: PortraitCrop, landmarks: NDArray[np.float32]
+) -> tuple[float, float]:
+    """Variance of the Laplacian and mean grey within the box of `landmarks`; NaN for no box."""
+    import cv2
+
+    if not len(landmarks):
+        return np.nan, np.nan
+    low = np.clip(landmarks.min(axis=0) * FACE_PX, 0, FACE_PX).astype(int)
+    high = np.clip(landmarks.max(axis=0) * FACE_PX, 0, FACE_PX).astype(int)
+    if (high - low).min() < 8:
+        return np.nan, np.nan
+    face = crop.apply(grey, FACE_PX)[low[1] : high[1], low[0] : high[0]]
+    return float(cv2.Laplacian(face, cv2.CV_32F).var()), float(face.mean())

@@ -23,6 +23,8 @@ def clip(seconds: float = 10.0, rate: float = 25.0) -> Tracks:
         rotation=np.zeros((n, 3)), offset=np.zeros((n, 3)), crop=crop, distance=np.full(n, 0.3),
         landmarks=np.full((n, 4, 2), 0.5, np.float32),
         thumbnail=np.tile(room, (n, 1, 1)).astype(np.uint8), size=np.tile([640, 480], (n, 1)),
+        pose=np.tile(np.eye(4), (n, 1, 1)), focal=np.full(n, 400.0),
+        sharpness=np.full(n, 50.0), brightness=np.full(n, 120.0),
     )  # fmt: skip
 
 
