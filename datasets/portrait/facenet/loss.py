@@ -1,0 +1,64 @@
+"""What PE-Net is punished for.
+
+The rule: expression counts twice, absolutely and relative to the same person's other frames in
+the batch. Offsets between people cannot be learnt well from a hundred of them and an avatar
+absorbs them; how a face changes is what a call needs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from quic_transport.params import EXPRESSION_DIM
+
+LANDMARKS = slice(0, 956)
+EXPRESSION = slice(956, 956 + EXPRESSION_DIM)
+ROTATION = slice(1002, 1008)
+ORIGIN = slice(1008, 1010)
+SCALE = 1010
+
+
+def pe_loss(outputs: tuple[Tensor, ...], label: Tensor, face: Tensor, drawn: Tensor, group: int,
+            weight: Tensor, performer: Tensor) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
+    """The loss and its parts.
+
+    `label` [B, 1011]; `face` [B] 1 where the crop shows a face; `drawn` [B] 1 for performers;
+    rows come in groups of `group` of one person; `weight` [46] per coefficient; `performer`
+    [2, 46]: log gain and offset by which a performer's coefficients differ from the teacher's.
+    """
+    landmarks, expression, rotation, origin, scale, presence, _ = outputs
+    mask = face[:, None]
+    count = face.sum().clamp(min=1)
+    shape = (112 * (landmarks.flatten(1).float() - label[:, LANDMARKS])).abs()
+    shape_loss = (shape.mean(dim=1) * face).sum() / count
+
+    wanted = label[:, EXPRESSION]
+    said = expression.float()
+    said = torch.where(drawn[:, None] > 0, said * performer[0].exp() + performer[1], said)
+    error = (said - wanted) * mask
+    absolute = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.05, reduction="none")
+    grouped = error.reshape(-1, group, EXPRESSION_DIM)
+    inside = mask.reshape(-1, group, 1)
+    centre = grouped.sum(dim=1, keepdim=True) / inside.sum(dim=1, keepdim=True).clamp(min=1)
+    centred = ((grouped - centre) * inside).reshape(-1, EXPRESSION_DIM)
+    relative = F.smooth_l1_loss(centred, torch.zeros_like(centred), beta=0.05, reduction="none")
+    importance = mask * (1 - 0.5 * drawn[:, None])
+    absolute_loss = (absolute * weight * importance).sum() / count
+    relative_loss = (relative * weight * importance).sum() / count
+
+    turn_loss = ((rotation.float() - label[:, ROTATION]).abs().sum(dim=1) * face).sum() / count
+    origin_loss = (112 * (origin.float() - label[:, ORIGIN]).abs().sum(dim=1) * face).sum() / count
+    scale_loss = ((scale.float() - label[:, SCALE]).abs() * face).sum() / count
+    presence_loss = F.binary_cross_entropy_with_logits(presence.float(), face)
+    total = (
+        0.5 * shape_loss + 0.6 * absolute_loss + 1.2 * relative_loss + 4.0 * turn_loss
+        + 0.25 * origin_loss + 4.0 * scale_loss + 0.5 * presence_loss
+    )  # fmt: skip
+    parts = {
+        "landmarks_px": shape_loss, "expression": absolute_loss, "within": relative_loss,
+        "rotation": turn_loss, "origin_px": origin_loss, "scale": scale_loss,
+        "presence": presence_loss,
+    }  # fmt: skip
+    return total, {k: float(v.detach()) for k, v in parts.items()}

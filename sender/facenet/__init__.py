@@ -1,0 +1,1 @@
+"""facewire's own face tracker: FB-Net finds a face, PE-Net reads it, in ONNX Runtime."""
