@@ -29,6 +29,9 @@ FINAL = "final"
 """Name of the statistic that says: these are my last numbers."""
 MEDIA_ORIGIN = "media origin"
 """Name of the statistic: the sender's clock, seconds, at the first frame of the file it plays."""
+NO_FACE_SINCE = "no face since"
+"""Name of the statistic: when the sender's face went missing, seconds on its clock. A frame that
+was captured later ends that."""
 
 
 class Exchange:

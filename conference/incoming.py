@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from conference.exchange import FINAL, MEDIA_ORIGIN, Exchange
+from conference.exchange import FINAL, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
 from conference.reference import ReferenceMeter
 from conference.statistics import (
     CallReport,
+    absence_rates,
     milliseconds,
     open_trace,
     rates_of,
@@ -28,12 +29,13 @@ from quic_transport.fifo import EndOfStream
 from quic_transport.offer import Offer, Reason
 from quic_transport.timeline import Timeline
 from receiver.cadence import Cadence, CadenceSettings
-from receiver.display import Sink, WindowSink, file_sink, window_available
+from receiver.display import Picture, Sink, WindowSink, file_sink, window_available
 from receiver.head import Head, open_head
 from receiver.pipeline import ReceivePipeline
 from receiver.playout import PlayoutBuffer, PlayoutSettings
 from receiver.pose_control import KEY_HELP, PoseControl, View
 from receiver.stream import DURATIONS, ReceiveStream
+from receiver.veil import empty_picture
 
 POLL_S = 0.02  # how long a window waits for a picture before it looks at its keys
 FINAL_WAIT_S = 3.0  # for the sender's goodbye after our last numbers
@@ -151,6 +153,8 @@ class Receiving:
         self._first_capture: float | None = None
         self._first_shown: float | None = None
         self._last_capture = 0.0
+        self._absent_since: float | None = None
+        self._absent_s = 0.0
         self._sink_failure: FacewireError | None = None
         self._left = False
         self._wire = call.wire()
@@ -185,6 +189,7 @@ class Receiving:
             if self._meter is not None and MEDIA_ORIGIN in exchange.peer_stats:
                 self._meter.set_origin(exchange.peer_stats[MEDIA_ORIGIN])
             try:
+                self._look_for_absence()
                 self._show_next()
             except EndOfStream:
                 break
@@ -204,15 +209,27 @@ class Receiving:
             self._sink.show(picture)
             if self._first_shown is None:
                 self._first_shown = picture.media_time
-            if self._meter is not None:
+            if self._meter is not None and not picture.veil:
                 self._meter.offer(picture)
         for key in self._sink.pressed():
             self._left = self._left or (key == "q")
             self._pipeline.key(key)
 
+    def _look_for_absence(self) -> None:
+        """Pass on that the sender has no face; before its first picture, show a plain one."""
+        since = self._exchange.peer_stats.get(NO_FACE_SINCE)
+        if since is None or since == self._absent_since:
+            return
+        self._absent_since = since
+        self._pipeline.absent(since)
+        if self._first_capture is None and self._first_shown is None:
+            self._first_shown = since
+            self._sink.show(Picture(empty_picture(self._face.options.size), since, 1.0))
+
     def finish(self) -> None:
         """Exchange the last numbers, hang up if the peer does not, and finish the recording."""
         self._exchange.on_frame = None
+        self._absent_s = self._stream.absent_seconds(time.monotonic())
         try:
             self._pipeline.join(5.0)
         finally:
@@ -246,14 +263,16 @@ class Receiving:
         """The live statistics."""
         rates, books = self._rates(), self._stream.ledger.balance()
         if not rates:
-            return "ready; waiting for the first frame"
+            nobody = self._stream.presence.told
+            return "nobody in the picture yet" if nobody else "ready; waiting for the first frame"
         gone = ", ".join(
             f"{n} {name}" for name, n in books.fates.items() if n and name != "rendered"
         )
         delay = self._timeline.summary()["end to end"]
+        away = "  NO FACE" if self._stream.presence.told else ""
         return (
-            f"{self._seconds:6.1f} s  rendered {books.fates['rendered']} of {books.sent} frames"
-            f"{f' ({gone})' if gone else ''}  {rates['pictures per second']:.1f} pictures/s  "
+            f"{self._seconds:6.1f} s{away}  rendered {books.fates['rendered']} of {books.sent} "
+            f"frames{f' ({gone})' if gone else ''}  {rates['pictures per second']:.1f} pictures/s  "
             f"payload {rates['payload kbps']:.1f} kbps  wire {rates['wire kbps received']:.1f} in "
             f"{rates['wire kbps sent']:.1f} out  delay {1000 * delay.p50:.0f} ms"
         )
@@ -283,6 +302,7 @@ class Receiving:
                 f"the sender's clock is known within {1000 * path.error_s:.1f} ms; times that span "
                 "both ends are as good as that"
             )
+        rates = self._rates() | absence_rates(self._stream.presence.count, self._absent_s)
         ended = self._exchange.ended
         return CallReport(
             role="receiver",
@@ -291,7 +311,7 @@ class Receiving:
             seconds=round(self._seconds, 3),
             frames=frames,
             balanced=balanced,
-            rates=self._rates(),
+            rates=rates,
             latency_ms={name: ms for name, ms in latency.items() if ms},
             likeness=self._meter.finish() if self._meter is not None else {},
             recording_start_s=self._first_shown - told[MEDIA_ORIGIN]

@@ -1,7 +1,8 @@
 """Our face in a call: from the warm-up of the tracker to the sender's report.
 
 The rule: the tracker is warm before the call is made and no frame is captured before the peer
-can draw it; at the end both sides exchange their numbers, then we hang up.
+can draw it; whoever is missing from the picture is reported missing, not made up; at the end both
+sides exchange their numbers, then we hang up.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conference.exchange import FINAL, MEDIA_ORIGIN, Exchange
+from conference.exchange import FINAL, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
 from conference.statistics import (
     CallReport,
+    absence_rates,
     milliseconds,
     open_trace,
     pack_latency,
@@ -26,8 +28,10 @@ from quic_transport.offer import Offer
 from quic_transport.timeline import Timeline
 from quic_transport.wire_count import WireCount
 from sender.extractor import Extractor, open_extractor
-from sender.frames import Frame
+from sender.face_choice import FaceChooser, check_wish
+from sender.frames import Frame, mirrored
 from sender.pipeline import DURATIONS, Fate, SendPipeline, SendStream
+from sender.smoothing import SmoothedExtractor
 from sender.source import FrameSource, open_source
 from sender.video import read_video
 
@@ -40,6 +44,28 @@ WARM_UP_RUNS = 3
 POLL_S = 0.1
 FINAL_WAIT_S = 2.0  # for the receiver's last numbers
 FACELESS_HINT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceWish:
+    """Which face is sent, and how it is looked at."""
+
+    which: str = "largest"
+    """"largest", "left", "right" or a number, 1 being the leftmost."""
+    mirror: bool = False
+    """Whether the source shows a mirror image, which is undone before anything else."""
+    raw: bool = False
+    """Whether the tracker's output is sent as it is, without smoothing."""
+
+    @staticmethod
+    def parse(text: str) -> FaceWish:
+        """The wish of 'left,mirror,raw'; LocalError names the word that makes no sense."""
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        whose = [check_wish(word) for word in words if word not in ("mirror", "raw")]
+        if len(whose) > 1:
+            raise LocalError(f"one face can be sent, and --face names {' and '.join(whose)}")
+        return FaceWish(which=whose[0] if whose else "largest", mirror="mirror" in words,
+                        raw="raw" in words)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +84,8 @@ class SendOptions:
     """End after so many seconds."""
     trace: Path | None = None
     """Where one JSON line per frame goes."""
+    face: FaceWish = FaceWish()
+    """Whose face, and how the camera shows it."""
 
 
 class OutgoingFace:
@@ -73,6 +101,8 @@ class OutgoingFace:
             self.extractor: Extractor = open_extractor(
                 choice, models=options.models, source=options.source
             )
+            if options.face.raw and isinstance(self.extractor, SmoothedExtractor):
+                self.extractor = self.extractor.inner
             self._check_extractor()
         except BaseException:
             self.source.close()
@@ -93,8 +123,9 @@ class OutgoingFace:
             first = next(self.source.frames())
         else:
             first = next(iter(read_video(Path(self.options.source))))
+        first = Frame(0, first.capture_time, first.image, first.media_time)
         for _ in range(WARM_UP_RUNS):
-            self.extractor.extract(Frame(0, first.capture_time, first.image, first.media_time))
+            self.extractor.extract(mirrored(first) if self.options.face.mirror else first)
 
     def offer(self, avatar_id: str, avatar_size: int) -> Offer:
         """What the peer is told of this face."""
@@ -123,8 +154,10 @@ class Sending:
         self._timeline = Timeline(DURATIONS, log=self._trace)
         encoder = PROFILES[PROFILE].encoder(face.meta.bounds, gop=max(1, round(GOP_S * self._fps)))
         self._stream = SendStream(
-            face.extractor, encoder, exchange.call, self._timeline, time.monotonic
-        )
+            face.extractor, encoder, exchange.call, self._timeline, time.monotonic,
+            chooser=FaceChooser(face.options.face.which), mirror=face.options.face.mirror,
+            on_absent=lambda since: exchange.call.send_stats({NO_FACE_SINCE: since}),
+        )  # fmt: skip
         self._pipeline = SendPipeline(face.source, self._stream, seconds=face.options.seconds)
         self._wire = exchange.call.wire()
         self._wire_end: WireCount | None = None
@@ -203,6 +236,9 @@ class Sending:
         frames |= {f"{name} at the receiver": int(told[name])
                    for name in ("received", "rendered") if name in told}  # fmt: skip
         rates = self._rates()
+        rates |= absence_rates(
+            self._stream.absences, self._stream.absent_seconds(self._pipeline.last_capture or 0.0)
+        )
         if sent := balance.fates["sent"]:
             rates["payload bytes per frame"] = round(self._stream.payload_bytes / sent, 2)
             rates["keyframes"] = float(self._stream.keyframes)

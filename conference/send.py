@@ -30,6 +30,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--to", required=True, metavar="INVITE", help="what `facewire receive` printed")
     add("--fps", type=float, default=20.0, help="frames per second; default 20")
     add("--extractor", metavar="NAME", help="mediapipe or truth; default: the avatar's")
+    add(
+        "--face",
+        default="largest",
+        metavar="largest|left|right|N[,mirror][,raw]",
+        help="whom to send if there are several; mirror: the camera shows a mirror image; raw: "
+        "without smoothing",
+    )
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     add("--seconds", type=float, metavar="N", help="hang up after so many seconds")
     add("--stats", type=Path, metavar="FILE.json", help="write the final table as JSON")
@@ -45,7 +52,7 @@ def main(argv: list[str]) -> int:
     if args.seconds is not None and not args.seconds > 0:
         raise LocalError(f"--seconds must be positive, not {args.seconds:g}")
     from conference.exchange import Exchange
-    from conference.outgoing import OutgoingFace, Sending, SendOptions
+    from conference.outgoing import FaceWish, OutgoingFace, Sending, SendOptions
     from quic_transport.avatar_file import avatar_id, decode_avatar, read_avatar_bytes
     from quic_transport.endpoint import Party, connect
     from quic_transport.invite import Invite
@@ -58,7 +65,7 @@ def main(argv: list[str]) -> int:
         raise AvatarFileError(f"{args.avatar}: {error}") from error
     options = SendOptions(
         source=args.source, fps=args.fps, extractor=args.extractor, models=args.models,
-        seconds=args.seconds, trace=args.trace,
+        seconds=args.seconds, trace=args.trace, face=FaceWish.parse(args.face),
     )  # fmt: skip
     with Interrupt() as interrupt, StatusLine() as status:
         face = OutgoingFace(options, meta)

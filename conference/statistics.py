@@ -77,6 +77,13 @@ def rates_of(
     return {name: round(value, 3) for name, value in rates.items()}
 
 
+def absence_rates(count: int, seconds: float) -> dict[str, float]:
+    """How often and how long there was no face; empty if there always was one."""
+    if not count:
+        return {}
+    return {"times without a face": float(count), "seconds without a face": round(seconds, 3)}
+
+
 # How the sender's latencies cross to the receiver at the end of a call (PeerStats).
 def pack_latency(latency: Mapping[str, LatencySummary]) -> dict[str, float]:
     """{"extract p50": ms, ...} for every stage that was measured."""

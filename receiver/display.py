@@ -40,6 +40,8 @@ class Picture:
     """uint8 [H, W, 3], RGB, row 0 at the top."""
     media_time: float
     """Seconds on the sender's clock: the instant that it shows."""
+    veil: float = 0.0
+    """0..1: how much it is veiled because nobody was there at that instant."""
 
 
 class Sink(Protocol):

@@ -18,7 +18,8 @@ from quic_transport.codec import EncodedFrame
 from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
 from quic_transport.params import FaceParams
 from receiver.display import Picture
-from receiver.stream import ReceiveStream
+from receiver.stream import PictureJob, ReceiveStream
+from receiver.veil import veiled
 
 FINISHED_PICTURES = 2  # capacity of the fifo to the display
 
@@ -40,6 +41,7 @@ class ReceivePipeline:
         self._draining = False
         self._stopped = False
         self._stage: Stage | None = None
+        self._last: tuple[bytes, NDArray[np.uint8]] | None = None  # what was drawn, and of what
 
     def start(self) -> None:
         """Begin to draw as soon as frames come."""
@@ -59,6 +61,12 @@ class ReceivePipeline:
             self._changed.notify_all()
             return known
 
+    def absent(self, since: float) -> None:
+        """The sender has had no face since then, seconds on its clock."""
+        with self._changed:
+            self.stream.presence.note_absent(since)
+            self._changed.notify_all()
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -74,10 +82,20 @@ class ReceivePipeline:
                         self._changed.wait(start - now)
                     else:
                         job = self.stream.begin(start, now)
-            rgb = self._draw(job.params, job.pose)
+            rgb = self._picture(job)
             with self._changed:
                 self.stream.finish(job, self._clock())
-            self.pictures.put(Picture(rgb, job.sample.media_time))
+            self.pictures.put(Picture(rgb, job.sample.media_time, job.veil))
+
+    def _picture(self, job: PictureJob) -> NDArray[np.uint8]:
+        """The head, veiled as it must be; under a moving veil it is drawn once."""
+        if not job.veil:
+            self._last = None
+            return self._draw(job.params, job.pose)
+        what = job.params.vector().tobytes() + job.pose.tobytes()
+        if self._last is None or self._last[0] != what:
+            self._last = (what, self._draw(job.params, job.pose))
+        return veiled(self._last[1], job.veil)
 
     def drain(self) -> None:
         """No more frames come: draw those that wait for their turn, then end."""

@@ -2,8 +2,8 @@
 
 The rule: decode on arrival, buffer decoded parameters, draw at the display's rate. A frame that
 cannot be decoded asks for a keyframe and nothing else; a picture is drawn only when something has
-changed. Time is a parameter (`now`, and `clock` where one call takes several stamps);
-`receiver.pipeline` adds the threads.
+changed; while the sender has no face, the last one is veiled. Time is a parameter (`now`, and
+`clock` where one call takes several stamps); `receiver.pipeline` adds the threads.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from receiver.accounting import Balance, Fate, FrameLedger
 from receiver.cadence import Cadence
 from receiver.playout import PlayoutBuffer, PlayoutSample
 from receiver.pose_control import PoseControl
+from receiver.presence import PresenceView
 
 DURATIONS = {
     "capture to arrival": ("captured", "arrived"),
@@ -48,6 +49,8 @@ class PictureJob:
     """Seconds on our clock at which drawing began."""
     sample: PlayoutSample
     """Which frames it is made of."""
+    veil: float = 0.0
+    """0..1: how much of it is veiled, because the sender has no face to show."""
 
 
 class ReceiveStream:
@@ -61,6 +64,7 @@ class ReceiveStream:
         """`to_local` turns the sender's clock into ours, for the times that are reported."""
         self.control = control
         self.ledger = FrameLedger()
+        self.presence = PresenceView()
         self.pictures = 0
         self.payload_bytes = 0
         self._decoder = decoder
@@ -92,6 +96,7 @@ class ReceiveStream:
         now = self._clock()
         stamp(number, "decoded", now)
         self._playout.push(number, params, now)
+        self.presence.note_frame(params.capture_time)
         self._settle_superseded()
         return True
 
@@ -113,7 +118,8 @@ class ReceiveStream:
         if len(self._playout) == 0:
             return None
         due = self._playout.next_due()
-        if due is None and self._still and not self.control.moving:
+        moving = self.control.moving or self.presence.changing(self._playout.media_time(now) or 0.0)
+        if due is None and self._still and not moving:
             return None
         return self._cadence.next_start(now, due)
 
@@ -126,7 +132,8 @@ class ReceiveStream:
         self._settle_superseded()
         self._still = sample.held
         pose = self.control.pose(sample.params.rotation, now)
-        return PictureJob(sample.params, pose, now, sample)
+        veil = self.presence.veil_at(sample.media_time, now)
+        return PictureJob(sample.params, pose, now, sample, veil)
 
     def finish(self, job: PictureJob, now: float) -> None:
         """The picture is ready: its frames are rendered, and their latency is known."""
@@ -143,6 +150,10 @@ class ReceiveStream:
                 self._timeline.stamp(number, "ready", now)
         while len(self._drawn) > MAX_OPEN_STAMPS:
             self._drawn.popitem(last=False)
+
+    def absent_seconds(self, now: float) -> float:
+        """Seconds without a face, up to what is shown at `now`."""
+        return self.presence.absent_seconds(self._playout.media_time(now) or 0.0)
 
     @property
     def waiting(self) -> bool:

@@ -3,8 +3,9 @@
 The rule: drop before the predictor, never after it. Raw frames that come too fast are replaced
 by newer ones in a fifo of one; while the transport is behind, frames are dropped unseen; what has
 been coded either leaves or takes everything after it along, up to the next keyframe. Every
-captured frame ends in exactly one fate. `SendStream` is the core (its clock is a parameter),
-`SendPipeline` the two threads around it.
+captured frame ends in exactly one fate. Who is missing from the picture is not made up: after a
+short grace the receiver is told, once, since when there is no face, and the next frame ends that.
+`SendStream` is the core (its clock is a parameter), `SendPipeline` the two threads around it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from quic_transport.codec import EncodedFrame, ParameterEncoder
 from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
 from quic_transport.timeline import Timeline
 from sender.extractor import Extractor
-from sender.frames import Frame
+from sender.face_choice import FaceChooser, Presence
+from sender.frames import Frame, mirrored
 from sender.source import FrameSource
 
 RAW_FRAMES = 1  # capacity of the fifo between capture and extraction
@@ -85,16 +87,27 @@ class SendStream:
 
     def __init__(
         self, extractor: Extractor, encoder: ParameterEncoder, link: FrameLink, timeline: Timeline,
-        clock: Callable[[], float],
+        clock: Callable[[], float], *, chooser: FaceChooser | None = None, mirror: bool = False,
+        on_absent: Callable[[float], None] | None = None,
     ) -> None:  # fmt: skip
+        """`chooser`: whose face (the largest by default); `mirror`: the camera shows a mirror
+        image; `on_absent` gets the capture time of the first frame without a face, once for each
+        time that the face stays away."""
         self._extractor = extractor
         self._encoder = encoder
         self._link = link
         self._timeline = timeline
         self._clock = clock
+        self._chooser = chooser or FaceChooser()
+        self._mirror = mirror
+        self._on_absent = on_absent
+        self._missed_since: float | None = None  # the first frame without the face
+        self._told = False
         self.fates: Counter[Fate] = Counter()
         self.payload_bytes = 0
         self.keyframes = 0
+        self.absences = 0
+        self._absent_s = 0.0
 
     def process(self, frame: Frame) -> Fate:
         """Extract, code and hand over one frame; what became of it."""
@@ -110,12 +123,14 @@ class SendStream:
         stamp("taken")
         if not self._link.can_send_frame():
             return Fate.CONGESTED
-        faces = self._extractor.extract(frame)
-        if not faces:
+        faces = self._extractor.extract(mirrored(frame) if self._mirror else frame)
+        choice = self._chooser.step(faces, frame.capture_time)
+        self._note(choice.presence, frame.capture_time)
+        if choice.face is None:
             return Fate.NO_FACE
         stamp("extracted")
         due = self._link.keyframe_due()
-        coded = self._encoder.encode(faces[0].params, force_keyframe=due)
+        coded = self._encoder.encode(choice.face.params, force_keyframe=due)
         stamp("encoded")
         if not self._link.send_frame(coded):
             return Fate.UNSENT
@@ -123,6 +138,27 @@ class SendStream:
         self.payload_bytes += len(coded.payload)
         self.keyframes += coded.key
         return Fate.SENT
+
+    def _note(self, presence: Presence, now: float) -> None:
+        """Keep the books of absences; tell the receiver of one that lasts."""
+        if presence is Presence.TRACKING:
+            self._absent_s = self.absent_seconds(now)
+            self._missed_since, self._told = None, False
+            return
+        if self._missed_since is None:
+            self._missed_since = now
+        grace = self._chooser.settings.grace_s  # also while nobody has come yet
+        if presence is Presence.SEARCHING and not self._told and now - self._missed_since >= grace:
+            self._told = True
+            self.absences += 1
+            if self._on_absent is not None:
+                self._on_absent(self._missed_since)
+
+    def absent_seconds(self, now: float) -> float:
+        """Seconds of capture time up to `now` for which the face stayed away."""
+        if not self._told or self._missed_since is None:
+            return self._absent_s
+        return self._absent_s + now - self._missed_since
 
 
 class SendPipeline:

@@ -1,0 +1,247 @@
+"""Takes the tremble out of a tracked face without making it late.
+
+The rule: causal, and no later at 15 or 60 frames per second than at 30. Each number is a low-pass
+whose cutoff grows with the square of the distance between what is seen and what is believed:
+within the tracker's noise it is slow, a blink or a turn passes almost at once. One-Euro opens its
+low-pass by an estimated speed instead, and that estimate's own delay makes it later at equal
+jitter (`conference.bench.jitter` compares them). Rotation is filtered on SO(3).
+The filter belongs to the tracker: training sets and live calls both see its output.
+Reference: Casiez, Roussel, Vogel 2012, "1€ Filter".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quic_transport.params import SCHEMAS, FaceParams
+from sender.extractor import Extractor, TrackedFace
+from sender.face_choice import FaceTracks
+from sender.frames import Frame
+from sender.portrait_crop import crop_of, line_of_sight_turn
+
+Float64 = NDArray[np.float64]
+
+NOMINAL_S = 1 / 30  # the frame interval that the trembles are meant for
+FASTEST = 2.0  # of NOMINAL_S over the interval: beyond 60 frames/s noise would open the low-pass
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """How one kind of number is followed."""
+
+    cutoff_hz: float
+    """Of the low-pass while the number stands still, Hz."""
+    tremble: float
+    """The distance at which the cutoff has doubled, in the number's unit: what a tracker's noise
+    may do, about twice its standard deviation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmoothingSettings:
+    """One `Follow` for each group of numbers."""
+
+    expression: dict[str, Follow] = field(
+        default_factory=lambda: {
+            "": Follow(1.5, 0.025),
+            "brow": Follow(1.0, 0.04),
+            "eyeLook": Follow(1.5, 0.03),
+            "eyeSquint": Follow(1.0, 0.04),
+            "mouth": Follow(2.0, 0.02),
+            "jaw": Follow(2.0, 0.02),
+        }
+    )
+    """Coefficients by the beginning of their name, the longest that fits; "" fits all."""
+    rotation: tuple[Follow, Follow, Follow] = (
+        Follow(2.0, math.radians(0.7)),
+        Follow(2.0, math.radians(0.5)),
+        Follow(2.0, math.radians(0.3)),
+    )
+    """About the head's own x (pitch), y (yaw) and z (roll) axes, radians."""
+    place: Follow = Follow(2.0, 0.003)
+    """The portrait's middle in the picture, portrait widths."""
+    size: Follow = Follow(2.0, 0.006)
+    """The natural logarithm of the portrait's side."""
+    forget_s: float = 0.25
+    """After a gap longer than this nothing old is believed any more, seconds."""
+
+    def of_expression(self, schema: str) -> tuple[Float64, Float64]:
+        """Cutoffs and trembles of the schema's 46 numbers, [46] each."""
+        groups = sorted(self.expression, key=len, reverse=True)
+        follows = [
+            self.expression[next(g for g in groups if name.startswith(g))]
+            for name in SCHEMAS[schema]
+        ]
+        return (np.array([f.cutoff_hz for f in follows]), np.array([f.tremble for f in follows]))
+
+
+def approach(
+    distance: ArrayLike, alarm: ArrayLike, dt: float, cutoff_hz: ArrayLike, tremble: ArrayLike
+) -> Float64:
+    """How far to go towards what is seen at `distance` after `dt` seconds, elementwise; `alarm`
+    is the distance that opens the low-pass."""
+    opened = 1.0 + (np.asarray(alarm) / np.asarray(tremble)) ** 2
+    reach = 2 * math.pi * dt * np.asarray(cutoff_hz) * opened
+    return np.asarray(distance * reach / (1.0 + reach))
+
+
+def rotation_log(rotation: Float64) -> Float64:
+    """Axis times angle [3] of a rotation by less than 180°."""
+    cosine = min(1.0, max(-1.0, (float(np.trace(rotation)) - 1.0) / 2.0))
+    angle = math.acos(cosine)
+    skew = np.array(
+        [
+            rotation[2, 1] - rotation[1, 2],
+            rotation[0, 2] - rotation[2, 0],
+            rotation[1, 0] - rotation[0, 1],
+        ]
+    )
+    return skew * (0.5 if angle < 1e-6 else angle / (2.0 * math.sin(angle)))
+
+
+def rotation_exp(vector: Float64) -> Float64:
+    """The rotation [3, 3] about `vector` by its length (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    x, y, z = vector
+    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    if angle < 1e-6:
+        return np.eye(3) + k
+    k /= angle
+    return np.eye(3) + math.sin(angle) * k + (1.0 - math.cos(angle)) * k @ k
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceState:
+    """A face as the filter works on it."""
+
+    expression: Float64
+    """[46]"""
+    rotation: Float64
+    """[3, 3] head → portrait camera, along the line of sight."""
+    place: Float64
+    """[3] the portrait's middle, pixels, and the natural logarithm of its side in pixels."""
+
+    def to(self, other: FaceState) -> tuple[Float64, Float64, Float64]:
+        """The way to `other`: [46], [3] axis times angle, [3] portrait widths and log."""
+        size = np.array([math.exp(-self.place[2]), math.exp(-self.place[2]), 1.0])
+        turn = rotation_log(self.rotation.T @ other.rotation)
+        return other.expression - self.expression, turn, (other.place - self.place) * size
+
+    def moved(self, expression: Float64, turn: Float64, place: Float64) -> FaceState:
+        """The inverse of `to`."""
+        size = np.array([math.exp(self.place[2]), math.exp(self.place[2]), 1.0])
+        return FaceState(
+            self.expression + expression, self.rotation @ rotation_exp(turn),
+            self.place + place * size,
+        )  # fmt: skip
+
+
+def state_of(face: TrackedFace) -> FaceState:
+    """What is filtered of a tracked face."""
+    return FaceState(
+        face.params.expression.astype(np.float64),
+        line_of_sight_turn(face.pose[:3, 3]) @ face.pose[:3, :3],
+        np.array([face.crop.u, face.crop.v, math.log(face.crop.side)]),
+    )
+
+
+class Smoother:
+    """Follows one person's face."""
+
+    def __init__(self, schema: str = "arkit46", settings: SmoothingSettings | None = None) -> None:
+        self.settings = settings or SmoothingSettings()
+        turns, s = self.settings.rotation, self.settings
+        places = (s.place, s.place, s.size)
+        self._follows = [
+            s.of_expression(schema),
+            *(
+                (np.array([f.cutoff_hz for f in group]), np.array([f.tremble for f in group]))
+                for group in (turns, places)
+            ),
+        ]
+        self._at = -math.inf
+        self._seen: FaceState | None = None
+        self._belief: FaceState | None = None
+
+    def reset(self) -> None:
+        """Believe nothing: the next face passes unchanged."""
+        self._at = -math.inf
+
+    def remembers(self, now: float) -> bool:
+        """Whether a face at `now` would still be blended with what was seen before."""
+        return 0.0 <= now - self._at <= self.settings.forget_s
+
+    def step(self, face: TrackedFace, now: float) -> TrackedFace:
+        """The face captured at `now`, seconds, without its tremble.
+
+        Landmarks and confidence stay as they were measured. The first face, one after a gap, one
+        from before the last (another clock) and one turned by a right angle at once pass as seen.
+        """
+        seen, old, before = state_of(face), self._belief, self._seen
+        dt, known = now - self._at, self.remembers(now)
+        self._at, self._seen, self._belief = now, seen, seen
+        if old is None or before is None or not known:
+            return face
+        if float(np.trace(old.rotation.T @ seen.rotation)) < 1.0:
+            return face
+        # A fast camera's frames are short: what opens the low-pass is scaled to NOMINAL_S.
+        per_frame = min(FASTEST, max(1.0, NOMINAL_S / max(dt, 1e-6)))
+        ways, left, moved = old.to(seen), old.to(before), before.to(seen)
+        steps = (
+            approach(way, rest + step * per_frame, dt, *follow)
+            for way, rest, step, follow in zip(ways, left, moved, self._follows, strict=True)
+        )
+        self._belief = old.moved(*steps)
+        return self._face_of(self._belief, face)
+
+    def _face_of(self, belief: FaceState, face: TrackedFace) -> TrackedFace:
+        """`face` with the numbers of `belief`: pose, crop and parameters fit each other."""
+        u, v, side = belief.place[0], belief.place[1], math.exp(belief.place[2])
+        t, focal, crop = face.pose[:3, 3], face.focal_px, face.crop
+        depth = -t[2] * crop.side / side
+        middle = (crop.u + focal * t[0] / t[2], crop.v - focal * t[1] / t[2])  # of the picture
+        pose = np.eye(4)
+        pose[:3, 3] = ((u - middle[0]) * depth / focal, (middle[1] - v) * depth / focal, -depth)
+        pose[:3, :3] = line_of_sight_turn(pose[:3, 3]).T @ belief.rotation
+        width, height = round(2 * middle[0]), round(2 * middle[1])
+        scale = focal / (-t[2] * crop.side)  # portrait widths per metre
+        crop, rotation, offset = crop_of(pose, focal, width, height, scale)
+        params = FaceParams(
+            np.clip(belief.expression, 0.0, 1.0).astype(np.float32),
+            rotation.astype(np.float32),
+            face.params.capture_time,
+            None if face.params.offset is None else offset.astype(np.float32),
+        )
+        return replace(face, params=params, pose=pose, crop=crop)
+
+
+class SmoothedExtractor:
+    """Any extractor with its tremble taken out, each person's face by itself."""
+
+    def __init__(self, extractor: Extractor, settings: SmoothingSettings | None = None) -> None:
+        """Takes the extractor's name: what is smoothed is still its measurement."""
+        self.name = extractor.name
+        self.schema = extractor.schema
+        self.inner = extractor
+        self._settings = settings or SmoothingSettings()
+        self._tracks = FaceTracks()
+        self._smoothers: dict[int, Smoother] = {}
+
+    def extract(self, frame: Frame) -> list[TrackedFace]:
+        """The faces of the next frame, in the inner extractor's order."""
+        faces, now = self.inner.extract(frame), frame.capture_time
+        numbers = self._tracks.step(faces, now)
+        self._smoothers = {
+            i: s for i, s in self._smoothers.items() if i in numbers or s.remembers(now)
+        }
+        return [
+            self._smoothers.setdefault(i, Smoother(self.schema, self._settings)).step(face, now)
+            for i, face in zip(numbers, faces, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the inner extractor."""
+        self.inner.close()
