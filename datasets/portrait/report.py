@@ -1,8 +1,7 @@
-"""report.png: what the build saw, on one page to be looked at before training.
+"""report.html: what is good about a finished set, what is not, and what to film again.
 
-The rule: it shows the stored pictures, not intermediate ones, so what is wrong in the set is
-visible here: sampled portraits with mask outline, landmarks and neck cut, the heads on white,
-the tracks over time with the left-out frames marked, and the counts in words.
+The rule: it is made of the set alone (facts.npz, transforms.json and the stored pictures), so it
+can be written again at any time, and what is wrong in the set is visible in it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from nerf.trainset import TrainSet
+from nerf.trainset import TrainSet, TrainSetError, read_trainset
 from portrait.checks import Verdict
 from portrait.neckline import Neckline
+from portrait.report_advice import advise, verdict
+from portrait.report_coverage import coverage_map, range_bars, used_share
+from portrait.report_facts import ClipFacts, read_facts
+from portrait.report_page import Section, advice_list, figure, page, plot, sheet
+from portrait.report_pictures import (
+    SIDE_PX,
+    Shown,
+    data_uri,
+    good_frames,
+    matte_frames,
+    over_checker,
+    read_grey,
+    read_rgb,
+    small,
+    worst_frames,
+)
+from portrait.report_plots import curves, legend, reason_keys, timeline
 from portrait.tracks import Tracks
-from quic_transport.params import SCHEMAS
+from quic_transport.errors import LocalError
+from quic_transport.params import EXPRESSION_DIM, SCHEMAS
 
 SAMPLES = 6
 CELL_PX = 300
@@ -91,9 +108,9 @@ def _plot_tracks(figure: Any, grid: Any, tracks: Tracks, kept: Tracks, trainset:
     ]  # fmt: skip
     missing = np.setdiff1d(tracks.index, kept.index)
     gone = tracks.time[np.isin(tracks.index, missing)]
-    for line, (label, curves) in enumerate(series, start=2):
+    for line, (label, lines) in enumerate(series, start=2):
         axes = figure.add_subplot(grid[line, :])
-        for name, values in curves:
+        for name, values in lines:
             axes.plot(kept.time, values, label=name, linewidth=0.9)
         for t in gone:
             axes.axvline(t, color="red", alpha=0.15, linewidth=1)
@@ -120,3 +137,121 @@ def _words(tracks: Tracks, trainset: TrainSet, verdict: Verdict, warnings: list[
         *(f"note: {w}" for w in warnings),
     ]
     return "\n".join(lines)
+
+
+def write_report(folder: Path) -> Path:
+    """Write `folder`/report.html of a finished training set; LocalError where it is not one."""
+    try:
+        trainset = read_trainset(folder)
+    except TrainSetError as error:
+        raise LocalError(str(error)) from error
+    facts = read_facts(folder)
+    advice = advise(facts)
+    level, line = verdict(facts, advice)
+    names = SCHEMAS.get(trainset.schema, tuple(str(i) for i in range(EXPRESSION_DIM)))
+    sections = [
+        Section("What to film again",
+                advice_list(advice) if advice else ""),
+        Section("Good frames", _sheet(folder, facts, good_frames(facts)),
+                "Spread over the turns and expressions of the clip."),
+        Section("Heads cut out", _heads(folder, facts, matte_frames(facts)),
+                "Over checks: white rims and missing hair will be seen in the avatar."),
+        Section("Doubtful frames", _sheet(folder, facts, worst_frames(facts)),
+                "In the set all the same; the worst of each kind."),
+        Section("Over time", _curves(facts, trainset),
+                "Red: left-out frames. Grey: held out, not trained on."),
+        Section("Where the head was turned", _map(facts),
+                "As in a mirror. Stronger colour: more frames; dashed: views to be guessed."),
+        Section("Expressions", _bars(facts, names),
+                "Bar: from the 1st to the 99th percentile; tick: largest value; number: in how "
+                "many frames it is in use."),
+        Section("Left-out frames", _left_out(facts)),
+    ]  # fmt: skip
+    text = page(f"Training set of {trainset.source or folder.name}", level, line,
+                _numbers(facts, trainset), sections)  # fmt: skip
+    path = folder / "report.html"
+    temporary = folder / "report.html.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _numbers(facts: ClipFacts, trainset: TrainSet) -> list[tuple[str, str]]:
+    def measured(name: str, unit: str) -> str:
+        value = facts.median(name)
+        return f"{value:.0f} {unit}" if np.isfinite(value) else "unknown"
+
+    pairs = [
+        ("Frames in the set", f"{len(trainset)} of {len(facts)}"),
+        ("To train on / held out",
+         f"{trainset.train_count} / {len(trainset) - trainset.train_count}"),
+        ("Frames per second", f"{trainset.frame_rate:.2f}"),
+        ("Height of the face", measured("face_px", "px")),
+        ("Distance of the head", f"{trainset.distance_m:.2f} m"),
+        ("Tracked by", trainset.extractor),
+    ]  # fmt: skip
+    error = facts.median("error_px")
+    if np.isfinite(error):
+        pairs.append(("Reprojection error", f"{error:.2f} px (median)"))
+    return pairs
+
+
+def _sheet(folder: Path, facts: ClipFacts, shown: list[Shown]) -> str:
+    out = []
+    for frame in shown:
+        image = read_rgb(folder / "ori_imgs" / f"{facts.picture[frame.row]}.jpg")
+        if image is not None:
+            out.append(figure(data_uri(small(image)), frame.caption))
+    return sheet(out) if out else ""
+
+
+def _heads(folder: Path, facts: ClipFacts, shown: list[Shown]) -> str:
+    out = []
+    for frame in shown:
+        name = facts.picture[frame.row]
+        head = read_rgb(folder / "head_imgs" / f"{name}.jpg")
+        matte = read_grey(folder / "matte" / f"{name}.png")
+        if head is not None and matte is not None and head.shape[:2] == matte.shape:
+            checked = over_checker(small(head, SIDE_PX), small(matte, SIDE_PX))
+            out.append(figure(data_uri(checked), frame.caption))
+    return sheet(out) if out else ""
+
+
+def _curves(facts: ClipFacts, trainset: TrainSet) -> str:
+    gone = facts.time[~facts.kept]
+    held = trainset.time[min(trainset.train_count, len(trainset) - 1)]
+    angles = [(name, facts.rotation_deg[:, i]) for i, name in enumerate(("pitch", "yaw", "roll"))]
+    out = [plot("Turn of the head, degrees", curves(
+        "pitch, yaw and roll over time", facts.time, angles, unit="°", gone=gone,
+        held_out_from=float(held)), legend([name for name, _ in angles]))]  # fmt: skip
+    for title, name in (
+        ("Brightness of the face, mean grey 0 to 255", "brightness"),
+        ("Sharpness of the face", "sharpness"),
+        ("Reprojection error of the landmarks, pixels", "error_px"),
+    ):
+        drawing = curves(title, facts.time, [(name, getattr(facts, name))], gone=gone,
+                         held_out_from=float(held), floor=0.0)  # fmt: skip
+        out.append(plot(title, drawing))
+    return "".join(out)
+
+
+def _map(facts: ClipFacts) -> str:
+    rotation = facts.rotation_deg[facts.kept]
+    return f'<div class="map">{coverage_map(rotation)}</div>'
+
+
+def _bars(facts: ClipFacts, names: tuple[str, ...]) -> str:
+    face = facts.expression[facts.kept]
+    used = used_share(face, facts.schema)
+    half = len(names) // 2
+    columns = [range_bars(names[a:b], face[:, a:b], used[a:b])
+               for a, b in ((0, half), (half, len(names)))]  # fmt: skip
+    return '<div class="bars">' + "".join(f"<div>{c}</div>" for c in columns) + "</div>"
+
+
+def _left_out(facts: ClipFacts) -> str:
+    counts = facts.left_out()
+    if not counts:
+        return ""
+    keys = reason_keys(counts, len(facts))
+    return plot("", timeline(facts.time, facts.reason, list(counts)), keys)

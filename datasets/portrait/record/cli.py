@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
             "try a smaller --size or --fps"
         )
     for advice in made.missed:
-        print(f"note: not seen: {advice}")
+        print(f"note: asked for but not seen; next time: {advice}")
     print(f"next: facewire dataset build {made.target} -o {made.target.with_suffix('')}/")
     return 130 if made.interrupted else 0
 

@@ -90,7 +90,15 @@ _READ_2 = (
 
 
 def _turn(key: str, title: str, goal: Goal, toward: tuple[float, float], detail: str) -> Step:
-    return Step(key, title, detail, 4.0, (goal,), toward, f"turn further: {title.lower()}")
+    return Step(
+        key,
+        title,
+        detail,
+        4.0,
+        (goal,),
+        toward,
+        f"{title[0].lower()}{title[1:]}, and further than before",
+    )
 
 
 STEPS: tuple[Step, ...] = (
