@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 
 BENCHES = {
+    "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
 }

@@ -15,22 +15,19 @@ from nerf.trainset import TrainSet, TrainSetError, read_trainset
 from portrait.checks import Verdict
 from portrait.neckline import Neckline
 from portrait.report_advice import advise, verdict
-from portrait.report_coverage import coverage_map, range_bars, used_share
-from portrait.report_facts import ClipFacts, read_facts
-from portrait.report_page import Section, advice_list, figure, page, plot, sheet
-from portrait.report_pictures import (
-    SIDE_PX,
-    Shown,
-    data_uri,
-    good_frames,
-    matte_frames,
-    over_checker,
-    read_grey,
-    read_rgb,
-    small,
-    worst_frames,
+from portrait.report_facts import read_facts
+from portrait.report_page import Section, advice_list, page
+from portrait.report_pictures import good_frames, matte_frames, worst_frames
+from portrait.report_sections import (
+    expressions,
+    frames,
+    heads,
+    key_numbers,
+    left_out,
+    over_time,
+    products,
+    turns,
 )
-from portrait.report_plots import curves, legend, reason_keys, timeline
 from portrait.tracks import Tracks
 from quic_transport.errors import LocalError
 from quic_transport.params import EXPRESSION_DIM, SCHEMAS
@@ -152,106 +149,27 @@ def write_report(folder: Path) -> Path:
     sections = [
         Section("What to film again",
                 advice_list(advice) if advice else ""),
-        Section("Good frames", _sheet(folder, facts, good_frames(facts)),
+        Section("Good frames", frames(folder, facts, good_frames(facts)),
                 "Spread over the turns and expressions of the clip."),
-        Section("Heads cut out", _heads(folder, facts, matte_frames(facts)),
+        Section("Heads cut out", heads(folder, facts, matte_frames(facts)),
                 "Over checks: white rims and missing hair will be seen in the avatar."),
-        Section("Doubtful frames", _sheet(folder, facts, worst_frames(facts)),
-                "In the set all the same; the worst of each kind."),
-        Section("Over time", _curves(facts, trainset),
+        Section("Background, classes, torso", products(folder, facts, matte_frames(facts)),
+                "Blue: head with hair; green: neck; red: torso."),
+        Section("Doubtful frames", frames(folder, facts, worst_frames(facts), landmarks=True),
+                "In the set all the same; the worst of each kind, with what the tracker saw."),
+        Section("Over time", over_time(facts, trainset),
                 "Red: left-out frames. Grey: held out, not trained on."),
-        Section("Where the head was turned", _map(facts),
+        Section("Where the head was turned", turns(facts),
                 "As in a mirror. Stronger colour: more frames; dashed: views to be guessed."),
-        Section("Expressions", _bars(facts, names),
+        Section("Expressions", expressions(facts, names),
                 "Bar: from the 1st to the 99th percentile; tick: largest value; number: in how "
                 "many frames it is in use."),
-        Section("Left-out frames", _left_out(facts)),
+        Section("Left-out frames", left_out(facts)),
     ]  # fmt: skip
     text = page(f"Training set of {trainset.source or folder.name}", level, line,
-                _numbers(facts, trainset), sections)  # fmt: skip
+                key_numbers(facts, trainset), sections)  # fmt: skip
     path = folder / "report.html"
     temporary = folder / "report.html.tmp"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
-
-
-def _numbers(facts: ClipFacts, trainset: TrainSet) -> list[tuple[str, str]]:
-    def measured(name: str, unit: str) -> str:
-        value = facts.median(name)
-        return f"{value:.0f} {unit}" if np.isfinite(value) else "unknown"
-
-    pairs = [
-        ("Frames in the set", f"{len(trainset)} of {len(facts)}"),
-        ("To train on / held out",
-         f"{trainset.train_count} / {len(trainset) - trainset.train_count}"),
-        ("Frames per second", f"{trainset.frame_rate:.2f}"),
-        ("Height of the face", measured("face_px", "px")),
-        ("Distance of the head", f"{trainset.distance_m:.2f} m"),
-        ("Tracked by", trainset.extractor),
-    ]  # fmt: skip
-    error = facts.median("error_px")
-    if np.isfinite(error):
-        pairs.append(("Reprojection error", f"{error:.2f} px (median)"))
-    return pairs
-
-
-def _sheet(folder: Path, facts: ClipFacts, shown: list[Shown]) -> str:
-    out = []
-    for frame in shown:
-        image = read_rgb(folder / "ori_imgs" / f"{facts.picture[frame.row]}.jpg")
-        if image is not None:
-            out.append(figure(data_uri(small(image)), frame.caption))
-    return sheet(out) if out else ""
-
-
-def _heads(folder: Path, facts: ClipFacts, shown: list[Shown]) -> str:
-    out = []
-    for frame in shown:
-        name = facts.picture[frame.row]
-        head = read_rgb(folder / "head_imgs" / f"{name}.jpg")
-        matte = read_grey(folder / "matte" / f"{name}.png")
-        if head is not None and matte is not None and head.shape[:2] == matte.shape:
-            checked = over_checker(small(head, SIDE_PX), small(matte, SIDE_PX))
-            out.append(figure(data_uri(checked), frame.caption))
-    return sheet(out) if out else ""
-
-
-def _curves(facts: ClipFacts, trainset: TrainSet) -> str:
-    gone = facts.time[~facts.kept]
-    held = trainset.time[min(trainset.train_count, len(trainset) - 1)]
-    angles = [(name, facts.rotation_deg[:, i]) for i, name in enumerate(("pitch", "yaw", "roll"))]
-    out = [plot("Turn of the head, degrees", curves(
-        "pitch, yaw and roll over time", facts.time, angles, unit="°", gone=gone,
-        held_out_from=float(held)), legend([name for name, _ in angles]))]  # fmt: skip
-    for title, name in (
-        ("Brightness of the face, mean grey 0 to 255", "brightness"),
-        ("Sharpness of the face", "sharpness"),
-        ("Reprojection error of the landmarks, pixels", "error_px"),
-    ):
-        drawing = curves(title, facts.time, [(name, getattr(facts, name))], gone=gone,
-                         held_out_from=float(held), floor=0.0)  # fmt: skip
-        out.append(plot(title, drawing))
-    return "".join(out)
-
-
-def _map(facts: ClipFacts) -> str:
-    rotation = facts.rotation_deg[facts.kept]
-    return f'<div class="map">{coverage_map(rotation)}</div>'
-
-
-def _bars(facts: ClipFacts, names: tuple[str, ...]) -> str:
-    face = facts.expression[facts.kept]
-    used = used_share(face, facts.schema)
-    half = len(names) // 2
-    columns = [range_bars(names[a:b], face[:, a:b], used[a:b])
-               for a, b in ((0, half), (half, len(names)))]  # fmt: skip
-    return '<div class="bars">' + "".join(f"<div>{c}</div>" for c in columns) + "</div>"
-
-
-def _left_out(facts: ClipFacts) -> str:
-    counts = facts.left_out()
-    if not counts:
-        return ""
-    keys = reason_keys(counts, len(facts))
-    return plot("", timeline(facts.time, facts.reason, list(counts)), keys)

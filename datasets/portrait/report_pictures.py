@@ -138,19 +138,36 @@ def small(image: Any, side: int = SIDE_PX) -> Any:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def read_rgb(path: Path) -> Any | None:
-    """A picture of the set, or None where it is missing or damaged."""
+def read_picture(path: Path, channels: int = 3) -> Any | None:
+    """A picture of the set (RGB, RGBA with 4 channels, [H, W] with 1); None where it is missing
+    or damaged."""
     import cv2
 
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if image is None else image[..., ::-1]
+    flags = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR, 4: cv2.IMREAD_UNCHANGED}[channels]
+    image = cv2.imread(str(path), flags) if path.is_file() else None
+    if image is None or image.ndim == 2:
+        return image
+    return image[..., (2, 1, 0, 3)[: image.shape[2]]]
 
 
-def read_grey(path: Path) -> Any | None:
-    """A matte of the set, or None."""
+def read_landmarks(path: Path) -> NDArray[np.float64] | None:
+    """[M, 2] pixels of the portrait; None where they are missing or damaged."""
+    try:
+        points = np.array(path.read_text(encoding="ascii").split(), dtype=np.float64)
+    except (OSError, ValueError):
+        return None
+    return points.reshape(-1, 2) if len(points) % 2 == 0 and np.isfinite(points).all() else None
+
+
+def marked(image: NDArray[np.uint8], points: NDArray[np.float64]) -> Any:
+    """The picture with a dot at each point."""
     import cv2
 
-    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    out = np.array(image, order="C")
+    radius = max(1, round(image.shape[0] / 300))
+    for x, y in np.clip(points, -1e4, 1e4):
+        cv2.circle(out, (round(x), round(y)), radius, (40, 220, 255), -1, cv2.LINE_AA)
+    return out
 
 
 def over_checker(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:

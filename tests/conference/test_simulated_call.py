@@ -49,6 +49,7 @@ class World:
     under_way: list[tuple[float, int, EncodedFrame]] = field(default_factory=list)
     keyframe: bool = False
     congested: bool = False
+    news: list[tuple[float, float]] = field(default_factory=list)  # arrival, no face since
 
     # what the sender sees of a call
     def can_send_frame(self) -> bool:
@@ -94,6 +95,7 @@ class Outcome:
     sent: Counter[Fate]
     receiver: ReceiveStream
     shown: list[tuple[float, FaceParams]]
+    veils: list[tuple[float, float]]
     log: list[tuple[float, ...]]
     send_timeline: Timeline
     receive_timeline: Timeline
@@ -102,7 +104,7 @@ class Outcome:
 def call(
     frames: int, *, seed: int = 1, k: float = 1.0, loss: float = 0.0, jitter: float = 0.0,
     gop: int = 100, draw: float = 0.03, absent: frozenset[int] = frozenset(),
-    congested: range = range(0),
+    congested: range = range(0), news_s: float = 0.02,
 ) -> Outcome:  # fmt: skip
     """Run `frames` captures at 20 fps through both cores; drawing takes `draw` seconds."""
     world = World(np.random.default_rng(seed), loss=loss, jitter=jitter)
@@ -112,13 +114,14 @@ def call(
         return world.now
 
     sender = SendStream(
-        FakeExtractor(world, absent=absent), FaceEncoder(BOUNDS, gop=gop), world, sending, clock
-    )
+        FakeExtractor(world, absent=absent), FaceEncoder(BOUNDS, gop=gop), world, sending, clock,
+        on_absent=lambda since: world.news.append((world.now + news_s, since)),
+    )  # fmt: skip
     receiver = ReceiveStream(
         FaceDecoder(BOUNDS), PlayoutBuffer(PlayoutSettings(delay_frames=k)),
         Cadence(CadenceSettings()), PoseControl(0.6), receiving, clock=clock,
     )  # fmt: skip
-    shown, log = [], []
+    shown, log, veils = [], [], []
     busy_until, job, at = 0.0, None, 0.0
     end = frames * INTERVAL + 1.0
     captured = 0
@@ -133,9 +136,12 @@ def call(
             _, _, frame = heapq.heappop(world.under_way)
             if not receiver.on_frame(frame, at):
                 world.keyframe = True
+        while world.news and world.news[0][0] <= at:
+            receiver.presence.note_absent(world.news.pop(0)[1])
         if job is not None and at >= busy_until:
             receiver.finish(job, at)
             shown.append((at, job.params))
+            veils.append((at, job.veil))
             log.append((at, job.sample.media_time, *job.sample.used))
             job = None
         if job is None:
@@ -144,7 +150,7 @@ def call(
                 job = receiver.begin(start, at)
                 busy_until = at + draw
         at += 0.001
-    return Outcome(sender.fates, receiver, shown, log, sending, receiving)
+    return Outcome(sender.fates, receiver, shown, veils, log, sending, receiving)
 
 
 def test_simulated_call_clean_path_renders_every_frame_in_order_within_150_ms() -> None:
@@ -175,6 +181,44 @@ def test_simulated_call_faceless_frames_are_counted_and_skipped() -> None:
     out = call(60, absent=frozenset(range(20, 30)))
     assert out.sent == {Fate.SENT: 50, Fate.NO_FACE: 10}
     assert out.receiver.close().fates["rendered"] == 50
+
+
+def test_simulated_call_lost_face_is_veiled_and_recovers_without_stale_pictures() -> None:
+    out = call(100, absent=frozenset(range(40, 60)))  # from 2.0 to 3.0 s
+    veil_at = dict(out.veils)
+    assert {v for at, v in out.veils if at < 2.4} == {0.0}  # a moment's patience
+    assert max(v for at, v in out.veils if 2.4 < at < 3.0) == 1.0
+    assert {v for at, v in out.veils if at > 3.4} == {0.0}
+    falling = [v for at, v in out.veils if 2.4 < at < 3.0]
+    assert max(np.diff(falling)) < 0.3  # gently
+    assert out.receiver.presence.count == 1
+    assert out.receiver.presence.absent_seconds(5.0) == pytest.approx(1.0)
+    assert out.receiver.close().fates["rendered"] == 80
+    for at, params in out.shown:  # whatever is not veiled is what was captured
+        index = params.capture_time / INTERVAL
+        if veil_at[at] == 0.0 and at > 3.4 and abs(index - round(index)) < 0.01:
+            assert np.abs(params.vector() - face_of(round(index))).max() < 0.02
+
+
+def test_simulated_call_face_away_draws_nothing_once_the_veil_lies_still() -> None:
+    out = call(100, absent=frozenset(range(20, 100)))
+    times = [at for at, _ in out.veils]
+    assert out.veils[-1][1] == 1.0
+    assert max(times) < 2.5  # the face left at 1.0 s, the news came at 1.4 s
+    assert out.receiver.presence.told
+
+
+def test_simulated_call_news_that_comes_after_the_face_is_back_veils_nothing() -> None:
+    out = call(60, absent=frozenset(range(20, 30)), news_s=0.2)
+    assert {v for _, v in out.veils} == {0.0}
+    assert out.receiver.presence.count == 1
+
+
+def test_simulated_call_receiver_that_ignores_the_news_renders_the_same_frames() -> None:
+    deaf = call(60, absent=frozenset(range(20, 40)), news_s=1e6)
+    keen = call(60, absent=frozenset(range(20, 40)))
+    assert deaf.receiver.close().fates == keen.receiver.close().fates
+    assert {v for _, v in deaf.veils} == {0.0}
 
 
 def test_simulated_call_congested_transport_drops_raw_frames_only() -> None:

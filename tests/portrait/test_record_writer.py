@@ -6,14 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from portrait.record import cli, studio
+from portrait.record import cli, stage, studio
 from portrait.record.writer import ClipWriter, check_place
 from quic_transport.errors import LocalError
+from quic_transport.params import FaceParams
+from sender.extractor import TrackedFace
+from sender.frames import Frame
+from sender.portrait_crop import PortraitCrop
+from sender.source import FileSource
 from sender.video import VideoError, read_video
 from tests.sender.films import grey_frames, write_film
 
@@ -50,8 +58,8 @@ def film_in_a_process(path: Path, how: str) -> subprocess.CompletedProcess[str]:
 def test_writer_keeps_pictures_and_their_uneven_times(tmp_path: Path, suffix: str) -> None:
     times = [50.0, 50.04, 50.1, 50.13, 50.3]
     writer = ClipWriter(tmp_path / f"me{suffix}", 25)
-    for image, time in zip(grey_frames(5, 66, 50), times, strict=True):
-        assert writer.write(image, time)
+    for image, at in zip(grey_frames(5, 66, 50), times, strict=True):
+        assert writer.write(image, at)
     assert not writer.write(grey_frames(1, 66, 50)[0], 50.3)  # no later than the last
     writer.close()
     writer.close()
@@ -169,7 +177,6 @@ def test_command_films_a_clip_that_stands_in_and_names_the_next_step(
     scene = np.kron(rng.integers(60, 200, (6, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
     film = write_film(tmp_path / "in.mp4", [scene] * 110, [i / 10 for i in range(110)])
     clock = [0.0]
-    from sender.source import FileSource
 
     def camera(setup: studio.Setup) -> FileSource:
         return FileSource(
@@ -187,3 +194,124 @@ def test_command_films_a_clip_that_stands_in_and_names_the_next_step(
     frames = list(read_video(target))
     assert frames[-1].capture_time == pytest.approx(5.0, abs=0.2)
     assert abs(frames[20].image.astype(int) - scene).mean() < 6  # no words, no mirror
+
+
+class Keys:
+    """What OpenCV's window would report: one key per call, then nothing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> None:
+        self.codes, self.visible, self.shown = codes, 1.0, 0
+        for name, call in {
+            "namedWindow": lambda *a: None,
+            "imshow": self.show,
+            "waitKey": lambda *a: self.codes.pop(0) if self.codes else -1,
+            "getWindowProperty": lambda *a: self.visible,
+            "destroyWindow": lambda *a: None,
+        }.items():
+            monkeypatch.setattr(f"cv2.{name}", call)
+
+    def show(self, title: str, image: np.ndarray) -> None:
+        self.shown += 1
+
+
+def test_window_keys_and_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(monkeypatch, [ord("q"), 27, 32, ord("x")])
+    window = stage.Window()
+    assert [window.key() for _ in range(5)] == ["q", "q", " ", "", ""]
+    keys.visible = 0.0
+    assert window.key() == "q"
+
+
+def test_film_ended_by_a_key_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = np.full((48, 64, 3), 120, np.uint8)
+    film = write_film(tmp_path / "in.mp4", [scene] * 90, [i / 10 for i in range(90)])
+    clock = [0.0]
+    monkeypatch.setattr(studio, "display_available", lambda: True)
+    monkeypatch.setattr(studio, "Watcher", Unwatched)
+    monkeypatch.setattr(
+        studio, "open_camera",
+        lambda setup: FileSource(film, fps=30, now=lambda: clock[0],
+                                 sleep=lambda s: clock.__setitem__(0, clock[0] + s)),
+    )  # fmt: skip
+    keys = Keys(monkeypatch, [32] + [-1] * 50 + [ord("q")])  # space skips the wait
+    made = studio.film(studio.Setup(target=tmp_path / "me.mp4", seconds=60.0))
+    assert not made.complete
+    assert not made.interrupted
+    assert keys.shown == 52
+    assert made.frames == pytest.approx(52 - 30, abs=1)  # the countdown takes 3 s
+    assert len(list(read_video(tmp_path / "me.mp4"))) == made.frames
+
+
+class OneFace:
+    """An extractor that always sees the same face."""
+
+    name, schema = "one", "arkit46"
+
+    def extract(self, frame: Frame) -> list[TrackedFace]:
+        params = FaceParams(np.full(46, 0.5), np.radians([1.0, 2.0, 3.0]), frame.capture_time)
+        crop, marks = PortraitCrop(60, 50, 80), np.array([[40, 20], [80, 70]], np.float32)
+        small = replace(crop, side=20.0)
+        return [TrackedFace(params, np.eye(4), 100.0, marks, c, 1.0) for c in (crop, small)]
+
+    def close(self) -> None:
+        pass
+
+
+def test_watcher_tells_where_the_face_is_and_forgets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studio, "open_extractor", lambda **options: OneFace())
+    watcher = studio.Watcher(None)
+    frame = Frame(0, 5.0, np.zeros((100, 200, 3), np.uint8))
+    for _ in range(500):
+        face, tracked = watcher.look(frame)
+        if tracked:
+            break
+        time.sleep(0.01)
+    assert face is not None
+    assert face.box == pytest.approx((0.2, 0.2, 0.4, 0.7))
+    assert face.rotation_deg == pytest.approx((1, 2, 3))
+    assert (face.height_px, face.others, face.expression[0]) == (50.0, 0, 0.5)
+    late = Frame(1, 5.0 + 2 * studio.FRESH_S, frame.image)
+    assert watcher.look(late) == (None, False)
+    watcher.close()
+
+
+def test_watcher_without_models_leaves_the_prompts_to_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(**options: object) -> None:
+        raise LocalError("no model")
+
+    monkeypatch.setattr(studio, "open_extractor", missing)
+    watcher = studio.Watcher(None)
+    assert watcher.look(Frame(0, 0.0, np.zeros((4, 4, 3), np.uint8))) == (None, False)
+    watcher.close()
+
+
+def test_camera_is_asked_for_the_size_and_files_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[int, float] = {}
+
+    class Camera:
+        def __init__(self, number: int) -> None:
+            asked[-1] = number
+
+        def set(self, what: int, value: float) -> None:
+            asked[what] = value
+
+        def isOpened(self) -> bool:
+            return False
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr("cv2.VideoCapture", Camera)
+    with pytest.raises(VideoError, match="camera 3"):
+        studio.open_camera(studio.Setup(target=tmp_path / "x.mp4", camera="3", size=(640, 480)))
+    assert (asked[-1], asked[cv2.CAP_PROP_FRAME_WIDTH]) == (3, 640)
+    assert asked[cv2.CAP_PROP_FRAME_HEIGHT] == 480
+    film = write_film(tmp_path / "in.mp4", grey_frames(3), [0.0, 0.1, 0.2])
+    source = studio.open_camera(studio.Setup(target=tmp_path / "x.mp4", camera=str(film)))
+    assert isinstance(source, FileSource)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from portrait.report import write_report
 from portrait.report_coverage import coverage_counts, coverage_map, range_bars, used_share
 from portrait.report_pictures import (
     good_frames,
+    marked,
     matte_frames,
     over_checker,
     spread_rows,
@@ -257,3 +259,45 @@ def test_timeline_marks_each_reason_where_it_is() -> None:
     drawing = parsed(timeline(time, reason, ["turned away"]))
     path = next(p.attrib["d"] for p in drawing.iter("path"))
     assert min(float(x) for x in re.findall(r"M([\d.]+)", path)) > 52 + 0.9 * 780
+
+
+def test_report_shows_plate_classes_torso_and_composite_where_they_are(tmp_path: Path) -> None:
+    made = write_set(tmp_path / "me", good_facts(6.0))
+    assert "Background" not in Page(write_report(made).read_text(encoding="utf-8")).words
+    portrait = cv2.imread(str(made / "ori_imgs" / "0.jpg"))
+    assert portrait is not None
+    for name in ("parsing", "torso_imgs", "gt_imgs"):
+        (made / name).mkdir()
+    for n in range(150):
+        cv2.imwrite(str(made / "parsing" / f"{n}.png"), np.full_like(portrait, (255, 0, 0)))
+        cv2.imwrite(str(made / "torso_imgs" / f"{n}.png"), np.dstack([portrait, portrait[..., 0]]))
+        cv2.imwrite(str(made / "gt_imgs" / f"{n}.jpg"), portrait)
+    cv2.imwrite(str(made / "background.png"), np.full((90, 160, 3), 90, np.uint8))
+    cv2.imwrite(str(made / "bc.jpg"), np.full_like(portrait, 255))  # white: no plate
+    (made / "background.json").write_text('{"inpainted": 0.384}')
+    page = Page(write_report(made).read_text(encoding="utf-8"))
+    assert "38 % were never seen" in page.words
+    for kind in ("classes, furthest left", "neck and torso, ", "person over the plate, "):
+        assert page.words.count(kind) >= 1, kind
+    assert "the same, where the portrait is" not in page.words
+    for path in (made / "torso_imgs").iterdir():
+        path.write_bytes(b"damaged")
+    (made / "background.json").write_text("[]")
+    words = Page(write_report(made).read_text(encoding="utf-8")).words
+    assert "neck and torso" not in words
+    assert "background plate" in words
+
+
+def test_doubtful_frames_carry_the_landmarks(tmp_path: Path) -> None:
+    facts = good_facts(6.0)
+    facts.error_px[70] = 9.0
+    made = write_set(tmp_path / "me", facts, size=512)
+    plain = write_report(made).read_bytes()
+    (made / "ori_imgs" / "70.lms").write_text("256 256\n300.5 200\n")
+    assert write_report(made).read_bytes() != plain
+    (made / "ori_imgs" / "70.lms").write_text("256 256\n300.5\n")
+    assert write_report(made).read_bytes() == plain
+    picture = np.zeros((512, 512, 3), np.uint8)
+    dotted = marked(picture, np.array([[100.0, 50.0], [9e9, -9e9]]))
+    assert tuple(dotted[50, 100]) == (40, 220, 255)
+    assert picture.max() == 0
