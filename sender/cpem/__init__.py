@@ -1,0 +1,1 @@
+"""CPEM, the published face tracker: exported once from its checkpoint, run in ONNX Runtime."""
