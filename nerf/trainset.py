@@ -29,8 +29,9 @@ from nerf.camera import Camera, euler_angles, head_pose, invert_pose, portrait_c
 FORMAT_VERSION = 1
 TRAIN_FRACTION = 0.85
 HEAD_RGB = (0, 0, 255)  # how parsing/ marks the head
+NECK_RGB = (0, 255, 0)
 BODY_RGB = (255, 0, 0)
-IMAGE_FOLDERS = ("head_imgs", "ori_imgs", "parsing", "matte")
+IMAGE_FOLDERS = ("head_imgs", "ori_imgs", "parsing", "matte")  # what every set of ours has
 
 
 class TrainSetError(ValueError):
@@ -97,9 +98,9 @@ class TrainSet:
         return np.arange(self.train_count, len(self))
 
 
-def train_count_of(frames: int) -> int:
+def train_count_of(frames: int, fraction: float = TRAIN_FRACTION) -> int:
     """How many of `frames` are trained on: the first 85 %, at least one."""
-    return max(1, int(frames * TRAIN_FRACTION))
+    return max(1, int(frames * fraction + 1e-9))
 
 
 def bounds_of(

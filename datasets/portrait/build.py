@@ -1,90 +1,51 @@
-"""From a video to a training set, in two passes over the file.
+"""From footage to a training set, in the paper's seven steps.
 
-    pass 1  decode → track every frame                            → Tracks, judged as a whole
-    pass 2  decode → crop → person matte → neck cut → pictures    → DIR
-
-The rule: everything is made in DIR.partial, which becomes DIR in one rename when it is complete;
-a finished first pass is kept there, so that an interrupted build goes on after it. The crop is
-the live sender's (sender.portrait_crop), unsmoothed: what is trained on is what is sent.
+The rule: everything is made in DIR.partial, which becomes DIR in one rename when it is complete.
+The ledger there (portrait.steps) says what is done: the same command goes on where an
+interrupted one stopped, at the frame, and another option makes anew only what depends on it. The
+crop is the live sender's (sender.portrait_crop), unsmoothed: what is trained on is what is sent.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerf.trainset import (
-    IMAGE_FOLDERS,
-    TrainSet,
-    bounds_of,
-    portrait_camera,
-    portrait_poses,
-    train_count_of,
-    write_trainset,
+import sender
+from portrait import background, frames, masks, poses, torso, training_file
+from portrait.checks import Verdict
+from portrait.facts import face_px
+from portrait.footage import Material, VideoFootage, hash_files
+from portrait.lock import only_one
+from portrait.options import BuildOptions, BuildSummary
+from portrait.segmentation import open_segmenter
+from portrait.steps import (
+    BACKGROUND,
+    EXPRESSIONS,
+    FRAMES,
+    LEDGER,
+    POSES,
+    SEGMENTATION,
+    STEPS,
+    TORSO,
+    TRAINING_FILE,
+    Ledger,
+    Step,
+    read_ledger,
 )
-from portrait.checks import ClipError, Verdict, judge
-from portrait.facts import facts_of, save_facts
-from portrait.matting import without_background
-from portrait.neckline import Neckline, fit_neckline
-from portrait.pictures import PortraitPictures, write_pictures
-from portrait.report import draw_report
-from portrait.segmentation import Segmenter, open_segmenter, part_with_face
-from portrait.tracks import Prefetched, Progress, Selection, Tracks, track
+from portrait.tracks import Progress, Selection, Tracks
 from quic_transport.errors import LocalError
-from sender.extractor import Extractor, open_extractor
-from sender.frames import Frame
-from sender.portrait_crop import PORTRAIT_SCALE
-from sender.video import VideoInfo, probe, read_video
+from sender.extractor import open_extractor
+from sender.truth_extractor import truth_path
 
-PORTRAIT_PX = 512
-WORKERS = 3  # threads that segment and write
-IN_FLIGHT = 8  # frames between the decoder and the finished picture
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """How a training set is built."""
-
-    extractor: str = "mediapipe"
-    """"mediapipe" or "truth" (a performer's video with its sidecars)."""
-    models: Path | None = None
-    """Folder of MediaPipe's model files; None searches (sender.model_files)."""
-    selection: Selection = field(default_factory=Selection)
-    """Which frames are looked at."""
-    force: bool = False
-    """Replace what is at the target."""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildSummary:
-    """What was made."""
-
-    folder: Path
-    """The training set."""
-    frames: int
-    """Frames in it."""
-    train_frames: int
-    """The first so many are for training, the others are held out."""
-    looked_at: int
-    """Frames of the video that were looked at."""
-    left_out: dict[str, int]
-    """Reason → frames that were left out for it."""
-    face_px: float
-    """Median height of the face in the video, pixels."""
-    seconds: float
-    """Seconds of video that the kept frames span."""
-    elapsed_s: float
-    """Wall seconds that the build took."""
-    warnings: tuple[str, ...]
-    """Sentences about what could be better."""
+OWN = (LEDGER, *(name for step in STEPS for name in step.outputs))
 
 
 def no_progress(stage: str, done: int, total: int | None) -> None:
@@ -96,242 +57,212 @@ def build_dataset(
 ) -> BuildSummary:
     """Make the training set `out` of `video`; FacewireError with a sentence where that fails."""
     options = options or BuildOptions()
+    refuse_occupied(out, options.force)
+    footage = VideoFootage(video)
+    footage.info()  # a bad file is refused before anything is made
+    return build_from(material_of(footage, options), out, options, progress)
+
+
+def material_of(footage: VideoFootage, options: BuildOptions) -> Material:
+    """What a build from a video starts from."""
+    name, models, video = options.extractor, options.models, footage.path
+    exact = name == "truth"
+    return Material(
+        footage=footage,
+        open_extractor=lambda: open_extractor(name, models=models, source=str(video)),
+        open_segmenter=lambda: open_segmenter(name, models, video),
+        exact=exact,
+        tracker=tracker_identity(name, video),
+    )
+
+
+def tracker_identity(name: str, video: Path | None = None) -> str:
+    """Changes whenever the extractor called `name` would say something else."""
+    weights = sorted((Path(sender.__file__).parent / name).glob("*.onnx"))
+    if name == "truth" and video is not None and truth_path(video).is_file():
+        weights = [truth_path(video)]
+    return f"{name}:{hash_files(weights)}"
+
+
+def build_from(
+    material: Material, out: Path, options: BuildOptions, progress: Progress = no_progress
+) -> BuildSummary:
+    """Make the training set `out` of any material."""
     started = time.monotonic()
-    _refuse_occupied(out, options.force)
-    info = probe(video)
+    refuse_occupied(out, options.force)
     partial = out.with_name(out.name + ".partial")
-    warnings: list[str] = []
     try:
+        if not partial.exists() and (out / LEDGER).is_file():
+            _take_over(out, partial)
         partial.mkdir(parents=True, exist_ok=True)
-        for name in IMAGE_FOLDERS:
-            (partial / name).mkdir(exist_ok=True)
-        tracks, extractor_name, schema = _tracked(video, partial, options, progress, info, warnings)
-        try:
-            verdict = judge(tracks, video.name)
-        except ClipError as error:
-            raise ClipError(" ".join([str(error), *(f"({w})" for w in warnings)])) from error
-        kept = tracks.take(verdict.rows)
-        distance = float(np.median(kept.distance))
-        neckline = _neckline(kept, distance, extractor_name)
-        _make_pictures(video, partial, kept, neckline, options, progress)
-        trainset = _describe(partial, video, kept, distance, extractor_name, schema)
-        warnings += _advice(kept, verdict)
-        draw_report(partial / "report.png", tracks, kept, trainset, neckline, verdict, warnings)
-        write_trainset(trainset)
-        error = np.full(len(tracks), np.nan)  # until the clip's reprojection is measured
-        save_facts(
-            partial,
-            facts_of(tracks, verdict, error, schema=schema, extractor=extractor_name,
-                     source=video.name),
-        )  # fmt: skip
-        (partial / "tracks.npz").unlink()
+        with only_one(partial):
+            made = _Build(material, partial, options, progress)
+            made.run()
         _publish(partial, out)
     except OSError as error:
         raise LocalError(
             f"{partial} cannot be written ({error.strerror or error}): make room or choose "
             "another place with -o"
         ) from error
-    return BuildSummary(
-        folder=out,
-        frames=len(kept),
-        train_frames=trainset.train_count,
-        looked_at=len(tracks),
-        left_out=verdict.left_out,
-        face_px=float(np.median(_face_px(kept))),
-        seconds=float(kept.time[-1] - kept.time[0]),
-        elapsed_s=time.monotonic() - started,
-        warnings=tuple(warnings),
-    )
+    return made.summary(out, time.monotonic() - started)
 
 
-def _refuse_occupied(out: Path, force: bool) -> None:
+class _Build:
+    """One run through the steps."""
+
+    def __init__(
+        self, material: Material, folder: Path, options: BuildOptions, progress: Progress
+    ) -> None:
+        self.material, self.folder, self.options = material, folder, options
+        self.ledger = Ledger(folder)
+        self.progress = progress
+        self.kept_steps: list[str] = []
+        self.warnings: list[str] = []
+        self.tracks: Tracks
+        self.verdict: Verdict
+
+    def run(self) -> None:
+        """All seven, each only as far as it is needed."""
+        material, folder = self.material, self.folder
+        source = material.footage.name
+        self._step(FRAMES, self._frames_inputs(), self._look_and_cut)
+        self._recall_frames()
+        tracks, verdict = self.tracks, self.verdict
+        kept = tracks.take(verdict.rows)
+        note = self.ledger.note(FRAMES)
+        schema, extractor = str(note["schema"]), str(note["extractor"])
+        self._step(SEGMENTATION, {"segmenter": self._segmenter_identity()}, lambda: {
+            "neckline": self._segment(kept, schema)})  # fmt: skip
+        self._step(BACKGROUND, {}, lambda: background.make_plate(
+            folder, material, tracks, verdict.rows, self.progress))  # fmt: skip
+        self._step(TORSO, {}, lambda: torso.make_torsos(folder, len(kept), self.progress))
+        self._step(
+            POSES,
+            {},
+            lambda: dict(zip(("median_px", "p95_px"), poses.make_poses(folder, kept), strict=True)),
+        )
+        self._step(
+            EXPRESSIONS,
+            {"held_out": self.options.held_out},
+            lambda: training_file.make_expressions(folder, kept, schema, self.options.held_out),
+        )
+        count = int(self.ledger.note(EXPRESSIONS)["train_frames"])
+        self.warnings += training_file.advice(kept)
+        self._step(TRAINING_FILE, {"source": source}, lambda: self._training_file(
+            count, schema, extractor, source))  # fmt: skip
+
+    def _step(self, step: Step, inputs: dict[str, Any], work: Callable[[], Any]) -> None:
+        started = time.monotonic()
+        if not self.ledger.begin(step, inputs):
+            self.kept_steps.append(step.name)
+            self.progress(f"{step.title} (kept)", 1, 1)
+            return
+        self.progress(step.title, 0, None)
+        note = work() or {}
+        self.ledger.finish(step, time.monotonic() - started, **note)
+
+    def _frames_inputs(self) -> dict[str, Any]:
+        return {
+            "content": self.material.footage.identity(),
+            "tracker": self.material.tracker,
+            "selection": asdict(self.options.selection),
+        }
+
+    def _look_and_cut(self) -> dict[str, Any]:
+        selection: Selection = self.options.selection
+        tracks = Tracks.load(self.folder / "tracks.npz")
+        asked = self.folder / "tracks" / "asked.txt"
+        if tracks is None or not asked.exists():
+            tracks, extractor, schema = frames.look(
+                self.folder, self.material, selection, self.progress, self.warnings.append
+            )
+            asked.write_text("\n".join([extractor, schema, *self.warnings]), encoding="utf-8")
+            tracks.save(self.folder / "tracks.npz")
+        extractor, schema, *self.warnings = asked.read_text(encoding="utf-8").split("\n")
+        verdict = frames.judged(tracks, self.material.footage.name, self.warnings)
+        frames.cut(self.folder, self.material, selection, tracks, verdict, self.progress)
+        shutil.rmtree(self.folder / "tracks")
+        return {"extractor": extractor, "schema": schema, "warnings": self.warnings,
+                "looked_at": len(tracks), "kept": len(verdict.rows)}  # fmt: skip
+
+    def _recall_frames(self) -> None:
+        tracks = Tracks.load(self.folder / "tracks.npz")
+        if tracks is None:
+            raise LocalError(f"{self.folder / 'tracks.npz'} is damaged: delete {self.folder}")
+        self.tracks = tracks
+        self.warnings = [str(w) for w in self.ledger.note(FRAMES)["warnings"]]
+        self.verdict = frames.judged(tracks, self.material.footage.name, self.warnings)
+
+    def _segmenter_identity(self) -> str:
+        segmenter = self.material.open_segmenter()
+        try:
+            extra = getattr(segmenter, "fingerprint", "")
+            classes = "classes" if hasattr(segmenter, "classes") else "person"
+            return f"{type(segmenter).__name__}:{classes}:{extra}:{self.material.exact}"
+        finally:
+            segmenter.close()  # type: ignore[attr-defined]
+
+    def _segment(self, kept: Tracks, schema: str) -> bool:
+        distance = float(np.median(kept.distance))
+        neckline = masks.neckline_of(kept, distance, schema, self.material.exact)
+        masks.segment(self.folder, self.material, kept, neckline, self.progress)
+        return neckline is not None
+
+    def _training_file(self, count: int, schema: str, extractor: str, source: str) -> None:
+        training_file.make_training_file(
+            self.folder, self.tracks, self.verdict, train_frames=count, schema=schema,
+            extractor=extractor, source=source,
+        )  # fmt: skip
+        write_report = training_file.report_writer()
+        if write_report is not None:
+            write_report(self.folder)
+
+    def summary(self, out: Path, elapsed_s: float) -> BuildSummary:
+        """What was made."""
+        kept = self.tracks.take(self.verdict.rows)
+        poses_note = self.ledger.note(POSES)
+        plate = self.ledger.note(BACKGROUND)
+        return BuildSummary(
+            folder=out,
+            frames=len(kept),
+            train_frames=int(self.ledger.note(EXPRESSIONS)["train_frames"]),
+            looked_at=len(self.tracks),
+            left_out=self.verdict.left_out,
+            face_px=float(np.median(face_px(kept))),
+            seconds=float(kept.time[-1] - kept.time[0]),
+            elapsed_s=elapsed_s,
+            warnings=tuple(self.warnings),
+            kept_steps=tuple(self.kept_steps),
+            reprojection_px=(float(poses_note["median_px"]), float(poses_note["p95_px"])),
+            plate={name: float(value) for name, value in plate.items()},
+        )
+
+
+def refuse_occupied(out: Path, force: bool) -> None:
+    """LocalError where `out` is a file, or a folder with content that may not be replaced."""
     if out.is_file():
         raise LocalError(f"{out} is a file: name a folder for the training set with -o")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise LocalError(f"{out} is not empty: choose another -o, or replace it with --force")
 
 
-def _tracked(
-    video: Path,
-    partial: Path,
-    options: BuildOptions,
-    progress: Progress,
-    info: VideoInfo,
-    warnings: list[str],
-) -> tuple[Tracks, str, str]:
-    """Pass one, or what an interrupted build left of it; with the extractor's name and schema."""
-    state = video.stat()
-    extractor = open_extractor(options.extractor, models=options.models, source=str(video))
+def _take_over(out: Path, partial: Path) -> None:
+    """Begin with the files of the set that is to be replaced: linked where that works."""
+    for name in OWN:
+        source = out / name
+        if source.is_dir():
+            shutil.copytree(source, partial / name, copy_function=_link)
+        elif source.is_file():
+            partial.mkdir(parents=True, exist_ok=True)
+            _link(str(source), str(partial / name))
+
+
+def _link(source: str, target: str) -> str:
     try:
-        key = json.dumps(
-            [str(video.resolve()), state.st_size, state.st_mtime_ns, extractor.name,
-             asdict(options.selection)]
-        )  # fmt: skip
-        tracks = Tracks.load(partial / "tracks.npz", key)
-        if tracks is None:
-            tracks = _track(video, extractor, options.selection, progress, info, warnings)
-            tracks.save(partial / "tracks.npz", key)
-        return tracks, extractor.name, extractor.schema
-    finally:
-        extractor.close()
-
-
-def _track(
-    video: Path,
-    extractor: Extractor,
-    selection: Selection,
-    progress: Progress,
-    info: VideoInfo,
-    warnings: list[str],
-) -> Tracks:
-    frames = Prefetched(selection.choose(read_video(video, warn=warnings.append)))
-    try:
-        return track(frames, extractor, progress, selection.count_in(info))
-    finally:
-        frames.close()
-
-
-def _neckline(kept: Tracks, distance: float, extractor: str) -> Neckline | None:
-    """The neck cut; None for a performer, whose exact masks end where its head does."""
-    if extractor == "truth":
-        return None
-    return fit_neckline(kept.landmarks, kept.rotation, kept.expression, distance, PORTRAIT_SCALE)
-
-
-def _make_pictures(
-    video: Path,
-    partial: Path,
-    kept: Tracks,
-    neckline: Neckline | None,
-    options: BuildOptions,
-    progress: Progress,
-) -> None:
-    """Pass two: the pictures of every kept frame, by a few threads, in bounded memory."""
-    row_of = {int(index): row for row, index in enumerate(kept.index)}
-    local = threading.local()
-    opened: list[Segmenter] = []
-    lock = threading.Lock()
-    room = threading.BoundedSemaphore(IN_FLIGHT)
-
-    def make(frame: Frame, row: int) -> None:
-        if not hasattr(local, "segmenter"):
-            with lock:
-                local.segmenter = open_segmenter(options.extractor, options.models, video)
-                opened.append(local.segmenter)
-        write_pictures(partial, row, _pictures(frame, row, kept, neckline, local.segmenter))
-
-    first_error: list[BaseException] = []
-
-    def finished(future: Future[None]) -> None:
-        room.release()
-        if not future.cancelled() and (error := future.exception()) is not None:
-            first_error.append(error)
-
-    import cv2
-
-    cv2_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the pictures are made side by side; threads within each only spin
-    frames = Prefetched(options.selection.choose(read_video(video, warn=lambda _: None)))
-    pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="matte")
-    done = 0
-    try:
-        for frame in frames:
-            row = row_of.get(frame.index)
-            if row is None:
-                continue
-            room.acquire()
-            if first_error:
-                room.release()
-                raise first_error[0]
-            pool.submit(make, frame, row).add_done_callback(finished)
-            done += 1
-            progress("cutting out", done, len(kept))
-        pool.shutdown(wait=True)
-    finally:
-        frames.close()
-        pool.shutdown(wait=True, cancel_futures=True)  # what an error or Ctrl-C left waiting
-        for segmenter in opened:
-            segmenter.close()
-        cv2.setNumThreads(cv2_threads)
-    if first_error:
-        raise first_error[0]
-    _write_background(partial)
-
-
-def _pictures(
-    frame: Frame, row: int, kept: Tracks, neckline: Neckline | None, segmenter: Segmenter
-) -> PortraitPictures:
-    crop = kept.portrait(row)
-    portrait = crop.apply(frame.image, PORTRAIT_PX)
-    inside = crop.apply(np.full(frame.image.shape[:2], 255, np.uint8), PORTRAIT_PX, border=0)
-    person = segmenter.person(portrait, frame, crop)
-    head = person
-    if neckline is not None:
-        head = person * neckline.mask(kept.rotation[row], kept.expression[row], PORTRAIT_PX)
-    head = part_with_face(head, inside)
-    colour = without_background(portrait, person)
-    return PortraitPictures(portrait, person, head, colour, kept.landmarks[row] * PORTRAIT_PX)
-
-
-def _write_background(partial: Path) -> None:
-    import cv2
-
-    ok, data = cv2.imencode(".jpg", np.full((PORTRAIT_PX, PORTRAIT_PX, 3), 255, np.uint8))
-    assert ok
-    (partial / "bc.jpg").write_bytes(data.tobytes())
-
-
-def _describe(
-    folder: Path, video: Path, kept: Tracks, distance: float, extractor: str, schema: str
-) -> TrainSet:
-    count = train_count_of(len(kept))
-    period = float(np.median(np.diff(kept.time)))
-    return TrainSet(
-        folder=folder,
-        camera=portrait_camera(PORTRAIT_PX, distance, PORTRAIT_SCALE),
-        distance_m=distance,
-        scale=PORTRAIT_SCALE,
-        img_id=np.arange(len(kept)),
-        expression=kept.expression,
-        rotation=kept.rotation,
-        pose=portrait_poses(kept.rotation, distance),
-        time=kept.time,
-        offset=kept.offset,
-        train_count=count,
-        schema=schema,
-        extractor=extractor,
-        bounds=bounds_of(kept.expression, kept.rotation, count),
-        frame_rate=1.0 / period,
-        source=video.name,
-        extra={"source_frame": [int(i) for i in kept.index],
-               "crop": [[round(float(x), 3) for x in c] for c in kept.crop]},
-    )  # fmt: skip
-
-
-def _face_px(kept: Tracks) -> Any:
-    heights = kept.landmarks[..., 1].max(axis=1) - kept.landmarks[..., 1].min(axis=1)
-    return heights * kept.crop[:, 2]
-
-
-def _advice(kept: Tracks, verdict: Verdict) -> list[str]:
-    """What would make a better clip."""
-    out = []
-    seconds = float(kept.time[-1] - kept.time[0])
-    if seconds < 30:
-        out.append(f"only {seconds:.0f} s of face: 60 to 120 s make a better avatar")
-    if (px := float(np.median(_face_px(kept)))) < 180:
-        out.append(f"the face is only {px:.0f} px high: move closer, 250 px and more look sharp")
-    yaw = np.degrees(np.percentile(kept.rotation[:, 1], [1, 99]))
-    if yaw[1] - yaw[0] < 20:
-        out.append(
-            f"the head turns only {yaw[0]:+.0f}° to {yaw[1]:+.0f}°: views from further round will "
-            "be guesses; turn the head left and right while filming"
-        )
-    top = kept.crop[:, 1] - 0.5 * kept.crop[:, 2]
-    cut_off = float(np.mean(top < -0.12 * kept.crop[:, 2]))
-    if cut_off > 0.05:
-        out.append(f"the top of the head is out of the picture in {100 * cut_off:.0f} % of frames")
-    return out
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
 
 
 def _publish(partial: Path, out: Path) -> None:
@@ -347,4 +278,7 @@ def _publish(partial: Path, out: Path) -> None:
         shutil.rmtree(old)
 
 
-__all__ = ["BuildOptions", "BuildSummary", "Selection", "build_dataset", "no_progress"]
+__all__ = [
+    "BuildOptions", "BuildSummary", "Selection", "build_dataset", "build_from", "no_progress",
+    "read_ledger",
+]  # fmt: skip

@@ -85,7 +85,7 @@ def _build(args: argparse.Namespace) -> int:
     )
     for warning in made.warnings:
         print(f"note: {warning}")
-    print(f"look at {made.folder / 'report.png'}, then: facewire train {made.folder} -o me.fwa")
+    print(f"look at {made.folder / 'report.html'}, then: facewire train {made.folder} -o me.fwa")
     return 0
 
 

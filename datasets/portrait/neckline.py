@@ -29,6 +29,8 @@ JAW_SHAPES = tuple(
 MARGIN_M = 0.004  # the cut lies this far below the tracked jaw line
 REACH_M = 0.25  # how far the cut goes on to both sides, at the level of the jaw's angles
 EDGE_PX = 1.5  # half width of the soft edge at 512 px
+NECK_M = 0.06  # from the chin's level down to the collar
+NECK_HALF_M = (0.058, 0.075)  # half width of the neck at the top and at the collar
 CHIN_Z, JAW_ANGLE_Z, JAW_ANGLE_X = 0.043, -0.014, 0.063  # metres; depth of an average jaw line
 
 Float64 = NDArray[np.float64]
@@ -86,6 +88,21 @@ class Neckline:
         soft = EDGE_PX * size / 512
         ramp = np.clip(0.5 + height / (2 * soft), 0.0, 1.0)
         return np.asarray(ramp * ramp * (3 - 2 * ramp), dtype=np.float32)
+
+    def neck(self, rotation: ArrayLike, size: int) -> NDArray[np.bool_]:
+        """[size, size] where what is below the cut is probably neck and not torso: all that is
+        level with the jaw, and a trapezium that hangs upright under it. A guess for segmenters
+        that don't tell the two apart."""
+        chin = self.points[np.argmin(self.points[:, 1])]
+        behind = np.array([0.0, chin[1], self.points[:, 2].min() - 0.02])
+        p = rotation_matrix(*np.asarray(rotation, float)) @ behind
+        k = self.scale * self.distance_m / (self.distance_m - p[2])
+        x, y = (0.5 + k * p[0]) * size, (0.5 - k * p[1]) * size
+        down = (np.arange(size) + 0.5 - y) / (k * size)  # metres below the chin's level
+        half = np.interp(down, (0.0, NECK_M), NECK_HALF_M) * k * size
+        half[down < 0.0] = size
+        across = np.abs(np.arange(size) + 0.5 - x)
+        return np.asarray((across[None, :] < half[:, None]) & (down < NECK_M)[:, None])
 
 
 def fit_neckline(

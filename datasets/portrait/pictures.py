@@ -1,66 +1,35 @@
-"""The pictures of one frame of a training set, and how they are stored.
+"""The pictures of a training set, and how they are stored.
 
-The rule: JPEG without chroma subsampling at quality 97, PNG for what must be exact; a write that
-fails raises OSError, never leaves a short file unnoticed.
+The rule: JPEG without chroma subsampling at quality 97, PNG for what must be exact. A file
+appears under its name when it is complete, so a picture that is there is whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerf.trainset import BODY_RGB, HEAD_RGB
+from nerf.trainset import BODY_RGB, HEAD_RGB, NECK_RGB
+from quic_transport.errors import LocalError
 
+PORTRAIT_PX = 512
 JPEG_QUALITY = 97
+BACKGROUND, HEAD, NECK, TORSO = 0, 1, 2, 3  # the four classes
+
+Image = NDArray[np.uint8]
+_COLOURS = np.array([(255, 255, 255), HEAD_RGB, NECK_RGB, BODY_RGB], dtype=np.uint8)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PortraitPictures:
-    """One stabilised portrait and what was cut out of it."""
-
-    portrait: NDArray[np.uint8]
-    """[H, W, 3] RGB, white beyond the source's edge."""
-    person: NDArray[np.float32]
-    """[H, W] opacity of the whole person, 0..1."""
-    head: NDArray[np.float32]
-    """[H, W] opacity of the head, 0..1."""
-    colour: NDArray[np.float32]
-    """[H, W, 3] the person's colour times its opacity, 0..1."""
-    landmarks: NDArray[np.float32]
-    """[M, 2] pixels."""
-
-    def head_on_white(self) -> NDArray[np.uint8]:
-        """[H, W, 3] the head over white."""
-        kept = self.head / np.maximum(self.person, np.float32(1e-3))  # what the neck cut leaves
-        white = self.colour * kept[..., None] + (1.0 - self.head[..., None])
-        return (np.clip(white, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-
-    def parsing(self) -> NDArray[np.uint8]:
-        """[H, W, 3] head, body and background in their colours."""
-        out = np.full(self.portrait.shape, 255, dtype=np.uint8)
-        out[self.person > 0.5] = BODY_RGB
-        out[self.head > 0.5] = HEAD_RGB
-        return out
-
-
-def write_pictures(folder: Path, name: int, pictures: PortraitPictures) -> None:
-    """Write one frame's files into a training set's folders."""
-    _write(folder / "ori_imgs" / f"{name}.jpg", pictures.portrait)
-    _write(folder / "head_imgs" / f"{name}.jpg", pictures.head_on_white())
-    _write(folder / "matte" / f"{name}.png", (pictures.head * 255.0 + 0.5).astype(np.uint8))
-    _write(folder / "parsing" / f"{name}.png", pictures.parsing())
-    lines = "\n".join(f"{x:.2f} {y:.2f}" for x, y in pictures.landmarks)
-    (folder / "ori_imgs" / f"{name}.lms").write_text(lines + "\n", encoding="ascii")
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image: Image) -> None:
+    """Write uint8 [H, W], RGB [H, W, 3] or RGBA [H, W, 4] as JPEG or PNG, by the name's end."""
     import cv2
 
     if image.ndim == 3:
-        image = np.ascontiguousarray(image[..., ::-1])
+        order = (2, 1, 0, 3)[: image.shape[2]]
+        image = np.ascontiguousarray(image[..., order])
     settings = (
         [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
          cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -68,4 +37,62 @@ def _write(path: Path, image: NDArray[np.uint8]) -> None:
     )  # fmt: skip
     ok, data = cv2.imencode(path.suffix, image, settings)
     assert ok, path
-    path.write_bytes(data.tobytes())
+    _replace(path, data.tobytes())
+
+
+def read_rgb(path: Path) -> Image:
+    """uint8 [H, W, 3] RGB; LocalError where the picture is missing or damaged."""
+    return np.ascontiguousarray(_read(path, 1)[..., ::-1])
+
+
+def read_grey(path: Path) -> Image:
+    """uint8 [H, W]; LocalError where the picture is missing or damaged."""
+    return np.asarray(_read(path, 0), dtype=np.uint8)
+
+
+def _read(path: Path, flags: int) -> Any:
+    import cv2
+
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError:
+        data = np.empty(0, dtype=np.uint8)
+    image = cv2.imdecode(data, flags) if len(data) else None
+    if image is None:
+        raise LocalError(f"{path} is missing or damaged: build the set again")
+    return image
+
+
+def write_landmarks(path: Path, landmarks: NDArray[np.float32]) -> None:
+    """Write [M, 2] pixels, one landmark a line."""
+    lines = "\n".join(f"{x:.2f} {y:.2f}" for x, y in landmarks)
+    _replace(path, (lines + "\n").encode("ascii"))
+
+
+def coloured(classes: Image) -> Image:
+    """[H, W, 3] RGB of a class map [H, W]: how parsing/ stores it."""
+    return _COLOURS[classes]
+
+
+def classes_of(parsing: Image) -> Image:
+    """[H, W] classes of a coloured map [H, W, 3] RGB, ours or NeRFBlendShape's or RAD-NeRF's."""
+    out = np.zeros(parsing.shape[:2], dtype=np.uint8)
+    for number in (HEAD, NECK, TORSO):
+        out[(parsing == _COLOURS[number]).all(axis=-1)] = number
+    return out
+
+
+def opacity(matte: Image) -> NDArray[np.float32]:
+    """float32 0..1 of an 8-bit matte."""
+    return np.asarray(matte, dtype=np.float32) / np.float32(255)
+
+
+def eight_bit(values: NDArray[np.float32]) -> Image:
+    """uint8 of float32 0..1."""
+    return (np.clip(values, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quic_transport.params import EXPRESSION_DIM
-from sender.extractor import Extractor, TrackedFace
+from sender.extractor import TrackedFace
 from sender.frames import Frame
 from sender.portrait_crop import PortraitCrop
 from sender.source import nearest_to_ticks
@@ -87,20 +87,34 @@ class Tracks:
         """Some of the rows."""
         return Tracks(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
-    def save(self, path: Path, key: str) -> None:
-        """Write all arrays and what they were made from."""
+    @staticmethod
+    def join(parts: list[Tracks]) -> Tracks:
+        """One after the other; parts without any face have no landmarks and get NaN ones."""
+        marks = max((part.landmarks.shape[1] for part in parts), default=0)
+        arrays: dict[str, Any] = {}
+        for f in fields(Tracks):
+            values = [getattr(part, f.name) for part in parts]
+            if f.name == "landmarks":
+                values = [v if v.shape[1] == marks else np.full((len(v), marks, 2), np.nan)
+                          for v in values]  # fmt: skip
+                arrays[f.name] = np.concatenate(values).astype(np.float32)
+            else:
+                arrays[f.name] = np.concatenate(values)
+        return Tracks(**arrays)
+
+    def save(self, path: Path) -> None:
+        """Write all arrays, at once."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez_compressed(temporary, key=np.array(key), **arrays)
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
         temporary.replace(path)
 
     @staticmethod
-    def load(path: Path, key: str) -> Tracks | None:
-        """What `save` wrote under the same key; None if there is nothing of the kind."""
+    def load(path: Path) -> Tracks | None:
+        """What `save` wrote; None if there is nothing of the kind."""
         try:
             with np.load(path, allow_pickle=False) as archive:
-                if str(archive["key"]) != key:
-                    return None
                 return Tracks(**{f.name: archive[f.name] for f in fields(Tracks)})
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
@@ -184,22 +198,17 @@ class Prefetched:
         self._thread.join()
 
 
-def track(
-    frames: Iterable[Frame], extractor: Extractor, progress: Progress, total: int | None
-) -> Tracks:
-    """Run the extractor over the frames, in order."""
-    rows = []
-    for frame in frames:
-        rows.append(_row(frame, extractor.extract(frame)))
-        progress("tracking", len(rows), total)
-    marks = max((len(row["landmarks"]) for row in rows), default=0)
+def tracks_of(rows: list[dict[str, Any]]) -> Tracks:
+    """The rows that `track_frame` made, at least one."""
+    marks = max(len(row["landmarks"]) for row in rows)
     for row in rows:
         if not len(row["landmarks"]):
             row["landmarks"] = np.full((marks, 2), np.nan, dtype=np.float32)
     return Tracks(**{f.name: np.array([row[f.name] for row in rows]) for f in fields(Tracks)})
 
 
-def _row(frame: Frame, faces: list[TrackedFace]) -> dict[str, Any]:
+def track_frame(frame: Frame, faces: list[TrackedFace]) -> dict[str, Any]:
+    """The row of one frame in which the extractor saw `faces`."""
     import cv2
 
     height, width = frame.image.shape[:2]
@@ -236,7 +245,7 @@ def _row(frame: Frame, faces: list[TrackedFace]) -> dict[str, Any]:
 
 
 def _face_light(
-    grey: NDArray[np.uint8], crop: PortraitCrop, landmarks: NDArray[np.float32]
+    grey: Any, crop: PortraitCrop, landmarks: NDArray[np.float32]
 ) -> tuple[float, float]:
     """Variance of the Laplacian and mean grey within the box of `landmarks`; NaN for no box."""
     import cv2

@@ -12,8 +12,9 @@ import pytest
 import facewire
 from nerf.camera import head_pose
 from nerf.trainset import load_images, read_trainset
-from portrait import build
+from portrait import frames
 from portrait.build import BuildOptions, Selection, build_dataset
+from portrait.steps import SEGMENTATION, STEPS
 from portrait.tracks import Prefetched
 from quic_transport.errors import LocalError
 from sender.frames import Frame
@@ -66,10 +67,14 @@ def test_build_makes_a_complete_set_with_the_head_in_the_middle(video: Path, tmp
     np.testing.assert_allclose(area, area.mean(), rtol=0.02)  # neither moves nor grows
     assert (rgb[:, :8] == 255).all()
     np.testing.assert_allclose(rgb[:, 64, 64], np.tile((220, 120, 40), (60, 1)), atol=14)
-    for name in ("report.png", "bc.jpg", "max_46.txt", "ori_imgs/59.lms", "parsing/59.png"):
+    for step in STEPS:
+        assert any(stage.startswith(step.title) for stage, _, _ in seen), step.title
+        for name in set(step.outputs) - {"tracks"}:
+            assert (made.folder / name).exists(), name
+    for name in ("ori_imgs/59.lms", "parsing/59.png", "torso_imgs/59.png", "gt_imgs/59.jpg"):
         assert (made.folder / name).is_file(), name
-    assert not list(tmp_path.glob("*.partial"))
-    assert {s[0] for s in seen} == {"tracking", "cutting out"}
+    assert [p.name for p in tmp_path.iterdir()] == ["me"]
+    assert not (made.folder / "lock").exists()
 
 
 def test_build_refuses_an_occupied_folder_and_force_replaces_it(video: Path, tmp_path) -> None:
@@ -90,7 +95,7 @@ def test_build_refuses_an_occupied_folder_and_force_replaces_it(video: Path, tmp
 
 def test_build_interrupted_leaves_no_set_and_goes_on(video: Path, tmp_path, monkeypatch) -> None:
     def interrupt(stage: str, done: int, total: int | None) -> None:
-        if stage == "cutting out" and done == 20:
+        if stage == SEGMENTATION.title and done == 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -100,7 +105,7 @@ def test_build_interrupted_leaves_no_set_and_goes_on(video: Path, tmp_path, monk
     def no_second_time(*_: object) -> None:
         raise AssertionError("tracked again")
 
-    monkeypatch.setattr(build, "track", no_second_time)
+    monkeypatch.setattr(frames, "track_frame", no_second_time)
     assert build_dataset(video, tmp_path / "me", TRUTH).frames == 60
 
 
@@ -108,7 +113,7 @@ def test_build_full_disk_ends_in_a_sentence(video: Path, tmp_path, monkeypatch) 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build, "write_pictures", full)
+    monkeypatch.setattr(frames, "write_image", full)
     with pytest.raises(LocalError, match="No space left on device"):
         build_dataset(video, tmp_path / "me", TRUTH)
 
@@ -121,12 +126,12 @@ def test_build_video_without_truth_ends_in_a_sentence(tmp_path: Path) -> None:
 
 def test_selection_takes_range_rate_and_every() -> None:
     blank = np.zeros((1, 1, 3), np.uint8)
-    frames = [Frame(i, i / 30, blank) for i in range(90)]
-    assert [f.index for f in Selection(start=1, end=2).choose(frames)] == list(range(30, 60))
-    assert [f.index for f in Selection(every=40).choose(frames)] == [0, 40, 80]
-    ten = [f.index for f in Selection(rate=10.0).choose(frames)]
+    source = [Frame(i, i / 30, blank) for i in range(90)]
+    assert [f.index for f in Selection(start=1, end=2).choose(source)] == list(range(30, 60))
+    assert [f.index for f in Selection(every=40).choose(source)] == [0, 40, 80]
+    ten = [f.index for f in Selection(rate=10.0).choose(source)]
     assert ten == [*range(0, 90, 3), 89]  # the last is nearest to the tick at 3 s
-    assert len(list(Selection(rate=60.0).choose(frames))) == 90
+    assert len(list(Selection(rate=60.0).choose(source))) == 90
 
 
 def test_prefetched_hands_on_errors_and_can_be_left_early() -> None:

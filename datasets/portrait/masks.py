@@ -1,0 +1,147 @@
+"""Step 2, segmentation: background, head (with hair), neck and torso of every portrait.
+
+    person/<n>.png     the whole person's opacity, 8 bit
+    matte/<n>.png      the head's opacity, 8 bit
+    parsing/<n>.png    head (0,0,255), neck (0,255,0), torso (255,0,0), rest white
+    head_imgs/<n>.jpg  the head over white
+
+The rule: what decides how the head looks is steady by construction. Between head and neck lies
+the neckline, a curve fixed in the head's frame (portrait.neckline), wherever the tracker gives
+MediaPipe's 478 landmarks; a segmenter's class map separates neck from torso, and is the head's
+border only where there is no neckline. Segmenters see the stored portrait alone; the frame that
+they are handed has the source's number and size but no picture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.footage import Material
+from portrait.matting import without_background
+from portrait.neckline import JAW_LINE, Neckline, fit_neckline
+from portrait.parallel import PerThread, for_each
+from portrait.pictures import (
+    BACKGROUND,
+    HEAD,
+    NECK,
+    TORSO,
+    coloured,
+    eight_bit,
+    read_rgb,
+    write_image,
+)
+from portrait.segmentation import part_with_face
+from portrait.steps import SEGMENTATION
+from portrait.tracks import Progress, Tracks
+from sender.frames import Frame
+from sender.portrait_crop import PORTRAIT_SCALE, PortraitCrop
+
+FEATHER_PX = 1.5  # softness of a border that only a class map gives
+
+Float32 = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+def neckline_of(kept: Tracks, distance: float, schema: str, exact: bool) -> Neckline | None:
+    """The clip's neck cut; None where masks are exact or the landmarks are not MediaPipe's 478
+    with ARKit's coefficients."""
+    if exact or schema != "arkit46" or kept.landmarks.shape[1] <= max(JAW_LINE):
+        return None
+    return fit_neckline(kept.landmarks, kept.rotation, kept.expression, distance, PORTRAIT_SCALE)
+
+
+def segment(
+    folder: Path, material: Material, kept: Tracks, neckline: Neckline | None, progress: Progress
+) -> None:
+    """Make the pictures of the frames that have none yet."""
+    left = [n for n in range(len(kept)) if not (folder / "head_imgs" / f"{n}.jpg").exists()]
+    done = [len(kept) - len(left)]
+    segmenters: PerThread[Any] = PerThread(material.open_segmenter)
+
+    def work(n: int) -> None:
+        portrait = read_rgb(folder / "ori_imgs" / f"{n}.jpg")
+        person, head, classes = cut_out(portrait, kept, n, segmenters.get(), neckline,
+                                        material.exact)  # fmt: skip
+        write_image(folder / "person" / f"{n}.png", eight_bit(person))
+        write_image(folder / "matte" / f"{n}.png", eight_bit(head))
+        write_image(folder / "parsing" / f"{n}.png", coloured(classes))
+        write_image(folder / "head_imgs" / f"{n}.jpg", head_on_white(portrait, person, head))
+
+    def finished() -> None:
+        done[0] += 1
+        progress(SEGMENTATION.title, done[0], len(kept))
+
+    try:
+        for_each(left, work, finished)
+    finally:
+        segmenters.close()
+
+
+def cut_out(
+    portrait: Image,
+    kept: Tracks,
+    n: int,
+    segmenter: Any,
+    neckline: Neckline | None,
+    exact: bool,
+) -> tuple[Float32, Float32, Image]:
+    """Opacity of the person and of the head, float32 [H, W], and the class map, uint8 [H, W]."""
+    size = portrait.shape[0]
+    crop, frame = kept.portrait(n), hollow_frame(kept, n)
+    inside = inside_picture(crop, kept.size[n], size)
+    person = np.minimum(segmenter.person(portrait, frame, crop), inside / np.float32(255))
+    classes = segmenter.classes(portrait, frame, crop) if hasattr(segmenter, "classes") else None
+    head = person
+    if neckline is not None:
+        head = person * neckline.mask(kept.rotation[n], kept.expression[n], size)
+    elif classes is not None and not exact:
+        head = person * _soft(classes == HEAD)
+    head = part_with_face(head, inside)
+    if exact and classes is not None:  # the segmenter's person is the head
+        person = np.maximum(person, _soft(classes >= NECK))
+    out = np.full(portrait.shape[:2], BACKGROUND, dtype=np.uint8)
+    body = person > 0.5
+    if classes is not None:
+        out[body] = np.where(classes == NECK, NECK, TORSO)[body]
+    elif neckline is not None:
+        neck = neckline.neck(kept.rotation[n], size)
+        out[body] = np.where(neck, NECK, TORSO)[body]
+    else:
+        out[body] = TORSO
+    out[head > 0.5] = HEAD
+    return person.astype(np.float32), head, out
+
+
+def head_on_white(portrait: Image, person: Float32, head: Float32) -> Image:
+    """[H, W, 3] the head over white, the old background's colour taken out of its rim."""
+    colour = without_background(portrait, person)
+    kept = head / np.maximum(person, np.float32(1e-3))  # what the neck cut leaves
+    return eight_bit(colour * kept[..., None] + (np.float32(1.0) - head[..., None]))
+
+
+def hollow_frame(tracks: Tracks, n: int) -> Frame:
+    """A frame with the number, time and size of row `n`, but nothing to see."""
+    width, height = (int(x) for x in tracks.size[n])
+    time = float(tracks.time[n])
+    blank = np.broadcast_to(np.uint8(0), (height, width, 3))
+    return Frame(int(tracks.index[n]), time, blank, time)
+
+
+def inside_picture(crop: PortraitCrop, size: NDArray[np.int64], portrait_px: int) -> Image:
+    """[P, P] 255 where the portrait is picture, 0 beyond the picture's edges."""
+    width, height = (int(x) for x in size)
+    (x0, y0), (x1, y1) = crop.map_points([(0.0, 0.0), (width, height)], portrait_px)
+    centre = np.arange(portrait_px) + 0.5
+    columns, rows = (centre > x0) & (centre < x1), (centre > y0) & (centre < y1)
+    return (rows[:, None] & columns[None, :]).astype(np.uint8) * np.uint8(255)
+
+
+def _soft(mask: NDArray[np.bool_]) -> Float32:
+    import cv2
+
+    sigma = FEATHER_PX * mask.shape[0] / 512
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma), dtype=np.float32)
