@@ -31,7 +31,7 @@ from sender.extractor import Extractor, open_extractor
 from sender.face_choice import FaceChooser, check_wish
 from sender.frames import Frame, mirrored
 from sender.pipeline import DURATIONS, Fate, SendPipeline, SendStream
-from sender.smoothing import SmoothedExtractor
+from sender.smoothing import SmoothedExtractor, smoothed, unsmoothed
 from sender.source import FrameSource, open_source
 from sender.video import read_video
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PROFILE = "eg0"
 GOP_S = 5.0  # seconds between keyframes
 WARM_UP_RUNS = 3
+TRACKERS = ("facenet", "mediapipe", "cpem", "truth")  # an extractor's name begins with its choice
 POLL_S = 0.1
 FINAL_WAIT_S = 2.0  # for the receiver's last numbers
 FACELESS_HINT_S = 3.0
@@ -77,7 +78,7 @@ class SendOptions:
     fps: float = 20.0
     """Frames per second wanted."""
     extractor: str | None = None
-    """"mediapipe" or "truth"; None: the one that the avatar was made with."""
+    """A name that `open_extractor` knows; None: the one that the avatar was made with."""
     models: Path | None = None
     """Folder of the tracker's model files."""
     seconds: float | None = None
@@ -88,6 +89,17 @@ class SendOptions:
     """Whose face, and how the camera shows it."""
 
 
+def tracker_of(meta: AvatarMeta) -> str:
+    """The name under which the avatar's tracker is opened; LocalError where there is none."""
+    for name in TRACKERS:
+        if meta.extractor.startswith(name):
+            return name
+    raise LocalError(
+        f"the avatar of {meta.name!r} was made with the tracker {meta.extractor!r}, which this "
+        "facewire does not have: install a newer one, or train the avatar again"
+    )
+
+
 class OutgoingFace:
     """A source and a tracker that belong to one avatar, before there is a call."""
 
@@ -95,14 +107,11 @@ class OutgoingFace:
         """Opens the source and the tracker; LocalError with a sentence."""
         self.meta = meta
         self.options = options
-        choice = options.extractor or ("truth" if meta.extractor == "truth" else "mediapipe")
+        choice = options.extractor or tracker_of(meta)
         self.source: FrameSource = open_source(options.source, fps=options.fps)
         try:
-            self.extractor: Extractor = open_extractor(
-                choice, models=options.models, source=options.source
-            )
-            if options.face.raw and isinstance(self.extractor, SmoothedExtractor):
-                self.extractor = self.extractor.inner
+            found = open_extractor(choice, models=options.models, source=options.source)
+            self.extractor: Extractor = (unsmoothed if options.face.raw else smoothed)(found)
             self._check_extractor()
         except BaseException:
             self.source.close()
@@ -118,14 +127,20 @@ class OutgoingFace:
             )
 
     def warm_up(self) -> None:
-        """Run the tracker on a first picture, so that the first frame of the call is not late."""
+        """Run the tracker on a first picture, so that the first frame of the call is not late;
+        what it saw there is forgotten."""
         if self.options.source.startswith("camera"):
             first = next(self.source.frames())
         else:
             first = next(iter(read_video(Path(self.options.source))))
         first = Frame(0, first.capture_time, first.image, first.media_time)
+        height, width = first.image.shape[:2]
+        if (warm_up := getattr(self.extractor, "warm_up", None)) is not None:
+            warm_up(width, height)  # also the networks that this picture may not need
         for _ in range(WARM_UP_RUNS):
             self.extractor.extract(mirrored(first) if self.options.face.mirror else first)
+        if isinstance(self.extractor, SmoothedExtractor):
+            self.extractor.reset()
 
     def offer(self, avatar_id: str, avatar_size: int) -> Offer:
         """What the peer is told of this face."""

@@ -1,8 +1,9 @@
 """Which face is sent when there are several, or none for a while.
 
 The rule: whoever is followed stays followed while they are in the picture, however large the
-others are; a face that is missed for a moment is waited for, and nobody else takes its place
-before `switch_s`. Faces are told apart by place and size alone. Pure: `now` is a parameter.
+others are; a face that is missed for a moment is waited for, and nobody who was seen beside it
+takes its place before `switch_s`. Who was alone and turns up elsewhere is the same person, back.
+Faces are told apart by place and size alone. Pure: `now` is a parameter.
 
     SEARCHING ──a face that fits the wish──► TRACKING ◄──the same face again── LOST
         ▲                                       └────not seen in this frame────► │
@@ -56,6 +57,11 @@ class FaceTracks:
         self._known: dict[int, Sighting] = {}
         self._next = 0
 
+    @property
+    def known(self) -> set[int]:
+        """The numbers of those whose place is remembered."""
+        return set(self._known)
+
     def step(self, faces: Sequence[TrackedFace], now: float) -> list[int]:
         """The number of each of this frame's faces; the closest sightings are joined first."""
         known = {i: s for i, s in self._known.items() if 0.0 <= now - s.at <= FORGET_S}
@@ -95,7 +101,8 @@ class ChoiceSettings:
     grace_s: float = 0.4
     """Seconds for which a missed face counts as lost only, not as gone."""
     switch_s: float = 1.0
-    """Seconds that the followed face must be missing before somebody else is taken, >= grace_s."""
+    """Seconds that the followed face must be missing before somebody who was beside it is taken,
+    >= grace_s; somebody new is taken after grace_s."""
     settle_s: float = 1.0
     """Seconds after a choice in which a newcomer that fits the wish better still takes over."""
 
@@ -144,6 +151,7 @@ class FaceChooser:
         self._chosen_at = -math.inf
         self._seen_at = -math.inf  # the followed face
         self._most = 0  # faces seen at once since the choice
+        self._beside: set[int] = set()  # whoever was seen together with the followed face
 
     def step(self, faces: Sequence[TrackedFace], now: float) -> Choice:
         """Whom to send of the faces of the frame that was captured at `now`, seconds."""
@@ -153,10 +161,11 @@ class FaceChooser:
         if self._may_choose(numbers, now):
             best = fitting(faces, self._wish)
             if best is not None and numbers[best] != self._mine:
-                self._mine, self._chosen_at = numbers[best], now
+                self._mine, self._chosen_at, self._beside = numbers[best], now, set()
         if self._mine in numbers:
             self._seen_at = now
             self._most = max(len(faces), self._most if now > self._chosen_at else 0)
+            self._beside = (self._beside & self._tracks.known) | set(numbers)
             return Choice(Presence.TRACKING, faces[numbers.index(self._mine)])
         waiting = now - self._seen_at < self.settings.grace_s
         return Choice(Presence.LOST if waiting else Presence.SEARCHING, None)
@@ -165,6 +174,8 @@ class FaceChooser:
         if self._mine is None:
             return True
         if self._mine not in numbers:
-            return now - self._seen_at >= self.settings.switch_s
+            known = not self._beside.isdisjoint(numbers)
+            patience = self.settings.switch_s if known else self.settings.grace_s
+            return now - self._seen_at >= patience
         settling = now - self._chosen_at <= self.settings.settle_s
         return settling and len(numbers) > self._most

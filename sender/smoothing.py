@@ -218,6 +218,21 @@ class Smoother:
         return replace(face, params=params, pose=pose, crop=crop)
 
 
+EXACT = "truth"  # the extractor that does not tremble
+
+
+def smoothed(extractor: Extractor) -> Extractor:
+    """The extractor without its tremble; as it is where it is smoothed already, or exact."""
+    if isinstance(extractor, SmoothedExtractor) or extractor.name == EXACT:
+        return extractor
+    return SmoothedExtractor(extractor)
+
+
+def unsmoothed(extractor: Extractor) -> Extractor:
+    """What the tracker itself says."""
+    return extractor.inner if isinstance(extractor, SmoothedExtractor) else extractor
+
+
 class SmoothedExtractor:
     """Any extractor with its tremble taken out, each person's face by itself."""
 
@@ -229,6 +244,16 @@ class SmoothedExtractor:
         self._settings = settings or SmoothingSettings()
         self._tracks = FaceTracks()
         self._smoothers: dict[int, Smoother] = {}
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Get the inner extractor ready for pictures of that size, where it can be."""
+        warm_up = getattr(self.inner, "warm_up", None)
+        if warm_up is not None:
+            warm_up(width, height)
+
+    def reset(self) -> None:
+        """Forget everybody: the next faces pass as they are seen."""
+        self._tracks, self._smoothers = FaceTracks(), {}
 
     def extract(self, frame: Frame) -> list[TrackedFace]:
         """The faces of the next frame, in the inner extractor's order."""
