@@ -30,7 +30,9 @@ def photograph(image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.8:
         image = _light(image, rng)
     if rng.random() < 0.25:
-        noise = rng.normal(0, rng.uniform(2, 12), image.shape[:2] + (1 if rng.random() < 0.4 else 3,))
+        deviation = rng.uniform(2, 12)
+        channels = 1 if rng.random() < 0.4 else 3
+        noise = rng.normal(0, deviation, (*image.shape[:2], channels))
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]

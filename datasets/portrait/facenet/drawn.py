@@ -55,8 +55,10 @@ def _shade(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return np.asarray((1.25 - rng.uniform(0.4, 1.4) * d)[..., None], dtype=np.float32)
 
 
-def _blob(image: NDArray[np.float32], rng: np.random.Generator, at: NDArray[np.float64],
-          axes: NDArray[np.float64], colour: tuple[float, float, float], angle: float = 0.0) -> None:  # fmt: skip
+def _blob(
+    image: NDArray[np.float32], rng: np.random.Generator, at: NDArray[np.float64],
+    axes: NDArray[np.float64], colour: tuple[float, float, float], angle: float = 0.0,
+) -> None:  # fmt: skip
     """A filled ellipse with a soft highlight."""
     import cv2
 
@@ -65,7 +67,8 @@ def _blob(image: NDArray[np.float32], rng: np.random.Generator, at: NDArray[np.f
     if rng.random() < 0.6 and min(size) > 6:
         bright = tuple(min(255.0, c * 1.25 + 12) for c in colour)
         light = (int(at[0] - 0.25 * axes[0]), int(at[1] - 0.3 * axes[1]))
-        cv2.ellipse(image, light, (size[0] // 2, size[1] // 2), angle, 0, 360, bright, -1, cv2.LINE_AA)
+        half = (size[0] // 2, size[1] // 2)
+        cv2.ellipse(image, light, half, angle, 0, 360, bright, -1, cv2.LINE_AA)
 
 
 def _creature(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> None:
@@ -76,26 +79,28 @@ def _creature(image: NDArray[np.float32], rng: np.random.Generator, size: int) -
     if kind < 3:
         long = (rng.uniform(0.9, 1.7), rng.uniform(0.5, 0.8), rng.uniform(0.35, 0.5))[kind]
         for side in (-1, 1):
-            at = c + (side * head[0] * rng.uniform(0.45, 0.85), -head[1] * (0.75 + 0.45 * long))
+            at = c + np.array(
+                [side * head[0] * rng.uniform(0.45, 0.85), -head[1] * (0.75 + 0.45 * long)]
+            )
             axes = np.array([head[0] * rng.uniform(0.18, 0.42), head[1] * long * 0.7])
             _blob(image, rng, at, axes, fur, side * rng.uniform(-5, 25))
             _blob(image, rng, at, axes * 0.6, light, side * rng.uniform(-5, 25))
-    _blob(image, rng, c + (0, head[1] * 1.6), head * (1.0, 0.9), fur)
+    _blob(image, rng, c + np.array([0, head[1] * 1.6]), head * (1.0, 0.9), fur)
     _blob(image, rng, c, head, fur)
     eye = head * rng.uniform(0.12, 0.4)
     apart, up = head[0] * rng.uniform(0.3, 0.6), head[1] * rng.uniform(0.0, 0.4)
     for side in (-1, 1):
-        at = c + (side * apart, -up)
+        at = c + np.array([side * apart, -up])
         if rng.random() < 0.75:
             _blob(image, rng, at, eye * (1, rng.uniform(0.8, 1.6)), (245.0, 245.0, 240.0))
         _blob(image, rng, at + rng.normal(0, 2, 2), eye * rng.uniform(0.3, 0.7), dark)  # type: ignore[arg-type]
     if rng.random() < 0.7:  # muzzle
         for side in (-1, 0, 1):
-            at = c + (side * head[0] * 0.25, head[1] * rng.uniform(0.35, 0.5))
+            at = c + np.array([side * head[0] * 0.25, head[1] * rng.uniform(0.35, 0.5)])
             _blob(image, rng, at, head * (rng.uniform(0.25, 0.42), 0.28), light)
-    nose = c + (0, head[1] * rng.uniform(0.12, 0.4))
+    nose = c + np.array([0, head[1] * rng.uniform(0.12, 0.4)])
     beak = (240.0, rng.uniform(90, 200), 20.0)
     _blob(image, rng, nose, head * rng.uniform(0.08, 0.22), beak if kind == 4 else dark)  # type: ignore[arg-type]
     if rng.random() < 0.7:
-        mouth = c + (0, head[1] * rng.uniform(0.5, 0.75))
+        mouth = c + np.array([0, head[1] * rng.uniform(0.5, 0.75)])
         _blob(image, rng, mouth, head * (rng.uniform(0.1, 0.5), rng.uniform(0.02, 0.2)), dark)  # type: ignore[arg-type]

@@ -104,8 +104,8 @@ def _joined(parts: list[Faces]) -> Faces | None:
         return None
     if len(parts) == 1:
         return parts[0]
-    return Faces(*(np.concatenate([getattr(p, name) for p in parts]) for name in
-                   ("images", "landmarks", "expression", "matrix", "camera", "person")))  # fmt: skip
+    names = ("images", "landmarks", "expression", "matrix", "camera", "person")
+    return Faces(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 __all__ = ["Material", "Pack", "held_out", "read_material"]

@@ -75,17 +75,16 @@ class PeNet(nn.Module):
         self.expression = nn.Sequential(
             nn.Linear(FEATURES, 128), nn.ReLU(), nn.Linear(128, EXPRESSION_DIM)
         )
-        self.pose = nn.Sequential(
-            nn.Linear(FEATURES + PLACE_DIM, 64), nn.ReLU(), nn.Linear(64, 9)
-        )
+        last = nn.Linear(64, 9)
+        self.pose = nn.Sequential(nn.Linear(FEATURES + PLACE_DIM, 64), nn.ReLU(), last)
         self.presence = nn.Linear(FEATURES, 1)
         with torch.no_grad():
-            self.pose[2].bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0]))
+            last.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0]))
 
     def forward(self, picture: Tensor, place: Tensor) -> tuple[Tensor, ...]:
         """`landmarks` [B, 478, 2] and `origin` [B, 2] in sides about the centre, `expression`
         [B, 46], `rotation` [B, 6], `scale` [B], `presence` [B] (a logit), `features` [B, 256]."""
-        x = self.trunk((picture - 0.45) * 4.0)
+        x: Tensor = self.trunk((picture - 0.45) * 4.0)
         f = F.relu(self.features(x.flatten(1)))
         landmarks = self.mean + self.shape(f).float() @ self.basis
         pose = self.pose(torch.cat([f, place.to(f.dtype)], dim=1))

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -138,7 +139,7 @@ class PackWriter:
         self._data.append(data.tobytes())
         nan = np.nan
         face = landmarks is not None
-        values = {
+        values: dict[str, Any] = {
             "landmarks": landmarks if face else np.full((POINTS, 2), nan),
             "blendshapes": blendshapes if face else np.full(len(self._names), nan),
             "matrix": matrix if face else np.full((4, 4), nan),
@@ -154,7 +155,7 @@ class PackWriter:
         (folder / "crops.bin").write_bytes(b"".join(self._data))
         types = {"landmarks": np.float16, "blendshapes": np.float16, "matrix": np.float32,
                  "camera": np.float32, "no_face": np.bool_, "clip": np.int16}  # fmt: skip
-        rows = {k: np.stack(v).astype(types[k]) for k, v in self._rows.items()}
+        rows: dict[str, Any] = {k: np.stack(v).astype(types[k]) for k, v in self._rows.items()}
         np.savez_compressed(
             folder / "labels.npz", allow_pickle=False,
             offsets=np.cumsum([0, *(len(d) for d in self._data)]),

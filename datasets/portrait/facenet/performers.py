@@ -28,7 +28,10 @@ MAX_TURN = np.radians([28.0, 48.0, 25.0])  # pitch, yaw, roll at the ends of the
 SHAPES = tuple(f"performer:{n}" for n in ARKIT46)
 
 
-def shots_of(seed: int, rng: np.random.Generator) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+Shot = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+def shots_of(seed: int, rng: np.random.Generator) -> list[Shot]:
     """(picture [288, 288, 3], expression [46]) of one person."""
     person, score = Person(seed), Score(seed, 120.0, "enrolment")
     focal = focal_of(PICTURE_PX)
@@ -44,7 +47,8 @@ def shots_of(seed: int, rng: np.random.Generator) -> list[tuple[NDArray[np.uint8
         pose[:3, :3] = rotation_matrix(*turn)
         depth = float(np.exp(rng.uniform(np.log(0.28), np.log(0.6))))
         reach = 0.6 - 0.11 / depth
-        pose[:3, 3] = [rng.uniform(-reach, reach) * depth, rng.uniform(-reach, reach) * depth, -depth]
+        right = rng.uniform(-reach, reach) * depth
+        pose[:3, 3] = [right, rng.uniform(-reach, reach) * depth, -depth]
         value = np.clip(expression, 0, 1).astype(np.float32)
         out.append((render(person, value, pose, camera).rgb, value))
     return out

@@ -59,8 +59,9 @@ def faces_of(pack: Pack, camera: Floats, keep: NDArray[np.bool_]) -> Faces:
                  pack.matrix[rows], camera[rows], pack.person[rows])  # fmt: skip
 
 
-def sample(faces: Faces, i: int, rng: np.random.Generator | None,
-           mirror_order: NDArray[np.int64]) -> tuple[NDArray[np.uint8], Floats, Floats]:  # fmt: skip
+def sample(
+    faces: Faces, i: int, rng: np.random.Generator | None, mirror_order: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], Floats, Floats]:
     """(picture [112, 112, 3], place [3], label [LABEL_DIM]) of face `i`; no `rng`, no changes."""
     points = faces.landmarks[i].astype(np.float64)
     crop = crop_around(points)
@@ -108,7 +109,7 @@ def misplaced(faces: Faces, i: int, rng: np.random.Generator) -> NDArray[np.uint
 def nothing(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A crop of a picture without a face."""
     side = image.shape[0]
-    crop = FaceCrop(*rng.uniform(0.35 * side, 0.65 * side, 2), side * math.exp(rng.uniform(-1, 0.2)),
-                    rng.normal(0, 0.4))  # fmt: skip
+    x, y = rng.uniform(0.35 * side, 0.65 * side, 2)
+    crop = FaceCrop(x, y, side * math.exp(rng.uniform(-1, 0.2)), rng.normal(0, 0.4))
     picture = photograph(crop.cut(image), rng)
     return picture[:, ::-1] if rng.random() < 0.5 else picture

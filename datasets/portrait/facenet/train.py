@@ -79,7 +79,7 @@ class Shared:
         context = mp.get_context("fork")
         self._memory = context.RawArray(ctypes.c_float, workers * size)
         self.barrier = context.Barrier(workers)
-        self.array = np.frombuffer(self._memory, np.float32).reshape(workers, size)
+        self.array = np.ctypeslib.as_array(self._memory).reshape(workers, size)
 
     def average(self, rank: int, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mean of what all workers brought."""
@@ -149,8 +149,10 @@ def _state(net: Any, performer: Any) -> list[Any]:
     return list(tensors_)
 
 
-def _work(rank: int, net: Any, performer: Any, sampler: Sampler, plan: TrainPlan, shared: Shared,
-          weight: NDArray[np.float32], start: dict[str, Any], report: Any = None) -> dict[str, float]:  # fmt: skip
+def _work(
+    rank: int, net: Any, performer: Any, sampler: Sampler, plan: TrainPlan, shared: Shared,
+    weight: NDArray[np.float32], start: dict[str, Any], report: Any = None,
+) -> dict[str, float]:  # fmt: skip
     import cv2
     import torch
 
@@ -213,7 +215,8 @@ def _work(rank: int, net: Any, performer: Any, sampler: Sampler, plan: TrainPlan
             saved = time.monotonic()
             _save(plan.checkpoint, state, ema, optimiser, spent, samples)
             text = ", ".join(f"{k} {v:.3f}" for k, v in parts.items())
-            report(f"{spent / 60:5.1f} of {plan.minutes:g} min, {samples / 1e6:.2f} M crops: {text}")
+            passed = f"{spent / 60:5.1f} of {plan.minutes:g} min"
+            report(f"{passed}, {samples / 1e6:.2f} M crops: {text}")
         if over:
             break
     unflat(state, ema)
