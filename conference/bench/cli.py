@@ -12,6 +12,7 @@ BENCHES = {
     "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
+    "track": ("conference.bench.track", "a tracker judged by its teacher, clip by clip"),
 }
 
 
