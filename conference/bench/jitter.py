@@ -183,27 +183,31 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="tracker that 1.00 stands for; default mediapipe")  # fmt: skip
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     add("--seconds", type=float, default=20.0, metavar="N", help="of each clip; default 20")
+    add("--fps", type=float, default=60.0, metavar="N", help="at most so many frames per second")
     add("--json", type=Path, metavar="FILE", help="write the rows")
     args = p.parse_args(argv)
     if not args.seconds >= 2:
-        raise LocalError("--seconds must be at least 2")
+        raise LocalError(f"--seconds must be at least 2, not {args.seconds:g}")
+    if not 1 <= args.fps <= 1000:
+        raise LocalError(f"--fps must lie in 1..1000, not {args.fps:g}")
     return args
 
 
 def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[str, Track]:
     """Raw and smoothed tracks of a clip by tracker, at the times at which all see a face."""
     from sender.extractor import open_extractor
-    from sender.smoothing import SmoothedExtractor, Smoother
+    from sender.smoothing import Smoother, unsmoothed
+    from sender.source import nearest_to_ticks
     from sender.video import read_video
 
-    extractors = {}
-    for name in dict.fromkeys(names):
-        found = open_extractor(name, models=args.models, source=str(clip))
-        extractors[name] = found.inner if isinstance(found, SmoothedExtractor) else found
+    extractors = {
+        name: unsmoothed(open_extractor(name, models=args.models, source=str(clip)))
+        for name in dict.fromkeys(names)
+    }
     smoothers = {name: Smoother(e.schema) for name, e in extractors.items()}
     rows: dict[str, list[TrackedFace]] = {n + kind: [] for n in extractors for kind in ("", "+")}
     try:
-        for frame in read_video(clip):
+        for frame in nearest_to_ticks(read_video(clip), args.fps):
             if frame.capture_time > args.seconds:
                 break
             seen = {name: e.extract(frame) for name, e in extractors.items()}
