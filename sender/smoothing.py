@@ -5,7 +5,8 @@ whose cutoff grows with the square of the distance between what is seen and what
 within the tracker's noise it is slow, a blink or a turn passes almost at once. One-Euro opens its
 low-pass by an estimated speed instead, and that estimate's own delay makes it later at equal
 jitter (`conference.bench.jitter` compares them). Rotation is filtered on SO(3).
-The filter belongs to the tracker: training sets and live calls both see its output.
+A call sends its output; a training set keeps what the tracker said (training refines every
+frame's pose itself), and held-out frames are scored with `sender.smoothed_track`.
 Reference: Casiez, Roussel, Vogel 2012, "1€ Filter".
 """
 
@@ -180,13 +181,19 @@ class Smoother:
         Landmarks and confidence stay as they were measured. The first face, one after a gap, one
         from before the last (another clock) and one turned by a right angle at once pass as seen.
         """
-        seen, old, before = state_of(face), self._belief, self._seen
+        seen = state_of(face)
+        belief = self.follow(seen, now)
+        return face if belief is seen else self._face_of(belief, face)
+
+    def follow(self, seen: FaceState, now: float) -> FaceState:
+        """What is believed once `seen` was captured at `now`; `seen` itself where it passes."""
+        old, before = self._belief, self._seen
         dt, known = now - self._at, self.remembers(now)
         self._at, self._seen, self._belief = now, seen, seen
         if old is None or before is None or not known:
-            return face
+            return seen
         if float(np.trace(old.rotation.T @ seen.rotation)) < 1.0:
-            return face
+            return seen
         # A fast camera's frames are short: what opens the low-pass is scaled to NOMINAL_S.
         per_frame = min(FASTEST, max(1.0, NOMINAL_S / max(dt, 1e-6)))
         ways, left, moved = old.to(seen), old.to(before), before.to(seen)
@@ -195,7 +202,7 @@ class Smoother:
             for way, rest, step, follow in zip(ways, left, moved, self._follows, strict=True)
         )
         self._belief = old.moved(*steps)
-        return self._face_of(self._belief, face)
+        return self._belief
 
     def _face_of(self, belief: FaceState, face: TrackedFace) -> TrackedFace:
         """`face` with the numbers of `belief`: pose, crop and parameters fit each other."""

@@ -13,6 +13,7 @@ from quic_transport.params import ARKIT46
 from sender.extractor import TrackedFace
 from sender.frames import Frame
 from sender.portrait_crop import crop_at, crop_of
+from sender.smoothed_track import smoothed_track
 from sender.smoothing import SmoothedExtractor, Smoother, rotation_exp, rotation_log
 from tests.sender.faces import HEIGHT, WIDTH, face_at
 
@@ -119,6 +120,22 @@ def test_smoothing_roll_across_the_wrap_takes_the_short_way() -> None:
     faces = [face_at(time=k / 30, rotation=(0, 0, r)) for k, r in enumerate(rolls)]
     out = np.unwrap(vectors(run(faces))[:, 48])
     assert np.abs(np.diff(out)).max() < 0.03
+
+
+def test_smoothed_track_of_a_set_is_what_the_live_filter_sends() -> None:
+    rng = np.random.default_rng(8)
+    faces = [
+        face_at(time=k / 25 + (k > 30), expression=rng.uniform(0.3, 0.4, 46),
+                rotation=0.4 * np.sin(k / 9 + np.arange(3)) + rng.normal(0, 0.003, 3))
+        for k in range(60)
+    ]  # fmt: skip
+    seen, sent = vectors(faces), vectors(run(faces))
+    time = [f.params.capture_time for f in faces]
+    whole = smoothed_track(time, seen)
+    np.testing.assert_allclose(whole, sent, atol=1e-5)
+    assert np.abs(whole - seen).max() > 0.01
+    np.testing.assert_array_equal(smoothed_track(time[:20], seen[:20]), whole[:20])  # no peeking
+    np.testing.assert_array_equal(whole[31], seen[31])  # after the gap
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-9, 0.3, 1.5, 3.0])

@@ -1,0 +1,43 @@
+"""What a live sender would have sent, from the rows of a training set.
+
+The rule: the live filter itself (sender.smoothing), run forward over the frames in the order of
+their times; row n depends on rows 0 to n alone. The portrait stands still in its own frame, so its
+place takes no part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quic_transport.params import EXPRESSION_DIM
+from sender.portrait_crop import euler_angles
+from sender.smoothing import FaceState, Smoother, SmoothingSettings, rotation_exp
+
+Float64 = NDArray[np.float64]
+
+
+def smoothed_track(
+    time: ArrayLike, vectors: ArrayLike, schema: str = "arkit46",
+    settings: SmoothingSettings | None = None,
+) -> Float64:  # fmt: skip
+    """[N, 49] as sent, of what the tracker saw: `vectors` [N, 49] (46 coefficients, then pitch,
+    yaw and roll in radians) at `time` [N] seconds, rising."""
+    smoother = Smoother(schema, settings)
+    place = np.array([0.0, 0.0, 0.0])
+    out = np.array(vectors, dtype=np.float64)
+    for row, now in zip(out, np.asarray(time, dtype=np.float64), strict=True):
+        seen = FaceState(row[:EXPRESSION_DIM].copy(), _rotation(*row[EXPRESSION_DIM:]), place)
+        belief = smoother.follow(seen, float(now))
+        if belief is not seen:
+            row[:EXPRESSION_DIM] = np.clip(belief.expression, 0.0, 1.0)
+            row[EXPRESSION_DIM:] = euler_angles(belief.rotation)
+    return out
+
+
+def _rotation(pitch: float, yaw: float, roll: float) -> Float64:
+    """Rz·Ry·Rx (docs/conventions.md)."""
+    z, y, x = (
+        rotation_exp(angle * np.eye(3)[axis]) for axis, angle in ((2, roll), (1, yaw), (0, pitch))
+    )
+    return np.asarray(z @ y @ x)
