@@ -13,6 +13,7 @@ Reference: RAD-NeRF, data_utils/process.py, extract_background.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.footage import Material
+from portrait.masks import classes_by
 from portrait.parallel import PerThread, for_each
 from portrait.pictures import (
     PORTRAIT_PX,
@@ -38,6 +40,7 @@ NEAR = 6  # and one nearer than this never is
 ENOUGH = 5  # clear pictures that make a median
 STRIP = 64  # rows at a time
 PAINT_PX = 384  # longer side of the picture in which holes are painted in
+MUCH = 0.5  # share of the picture
 RESTLESS = 8.0  # mean absolute deviation in grey levels from which a background moves
 
 Image = NDArray[np.uint8]
@@ -103,6 +106,22 @@ def make_plate(
     return facts
 
 
+def advice(facts: Mapping[str, float]) -> list[str]:
+    """What background.json means for the user."""
+    out = []
+    if facts["inpainted"] > MUCH:
+        out.append(
+            f"{100 * facts['inpainted']:.0f} % of the background were never seen and are painted "
+            "in: move from side to side while filming, or leave the picture for a second at the end"
+        )
+    if facts["restless"] > RESTLESS:
+        out.append(
+            "the background moves, so its plate is a blur: put the camera on something firm, "
+            "before a wall"
+        )
+    return out
+
+
 def distance_from_person(
     frame: Frame, segmenter: Any, portrait: Image | None, crop: PortraitCrop | None
 ) -> Image:
@@ -116,8 +135,9 @@ def distance_from_person(
     whole = PortraitCrop(width / 2, height / 2, float(max(width, height)))
     square = whole.apply(frame.image, PORTRAIT_PX)
     person = np.asarray(segmenter.person(square, frame, whole)) > 0.5
-    if hasattr(segmenter, "classes"):
-        person |= np.asarray(segmenter.classes(square, frame, whole)) > 0
+    classes = classes_by(segmenter, square, frame, whole)
+    if classes is not None:
+        person |= classes > 0
     if portrait is not None and crop is not None:
         # portrait pixels → whole-square pixels
         k = crop.side / whole.side

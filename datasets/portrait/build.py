@@ -25,6 +25,7 @@ from portrait.facts import face_px
 from portrait.footage import Material, VideoFootage, hash_files
 from portrait.lock import only_one
 from portrait.options import BuildOptions, BuildSummary
+from portrait.report import write_report
 from portrait.segmentation import open_segmenter
 from portrait.steps import (
     BACKGROUND,
@@ -148,6 +149,7 @@ class _Build:
         )
         count = int(self.ledger.note(EXPRESSIONS)["train_frames"])
         self.warnings += training_file.advice(kept)
+        self.warnings += background.advice(self.ledger.note(BACKGROUND))
         self._step(TRAINING_FILE, {"source": source}, lambda: self._training_file(
             count, schema, extractor, source))  # fmt: skip
 
@@ -208,14 +210,15 @@ class _Build:
         masks.segment(self.folder, self.material, kept, neckline, self.progress)
         return neckline is not None
 
-    def _training_file(self, count: int, schema: str, extractor: str, source: str) -> None:
+    def _training_file(
+        self, count: int, schema: str, extractor: str, source: str
+    ) -> dict[str, Any]:
         training_file.make_training_file(
             self.folder, self.tracks, self.verdict, train_frames=count, schema=schema,
             extractor=extractor, source=source,
         )  # fmt: skip
-        write_report = training_file.report_writer()
-        if write_report is not None:
-            write_report(self.folder)
+        write_report(self.folder)
+        return {"warnings": self.warnings, "left_out": self.verdict.left_out}
 
     def summary(self, out: Path, elapsed_s: float) -> BuildSummary:
         """What was made."""

@@ -91,7 +91,7 @@ def facts_of(
         if schema == "arkit46":
             mouth = expression[:, ARKIT46.index("jawOpen")] >= MOUTH_OPEN
             eyes = [ARKIT46.index(n) for n in ("eyeBlinkLeft", "eyeBlinkRight")]
-            blink = (expression[:, eyes] >= EYES_CLOSED).all(axis=1)
+            blink = np.asarray((expression[:, eyes] >= EYES_CLOSED).all(axis=1))
         else:
             mouth = blink = np.zeros(len(tracks), dtype=bool)
     return Facts(
@@ -128,4 +128,5 @@ def load_facts(folder: Path) -> Facts:
             arrays: dict[str, Any] = {f.name: archive[f.name] for f in fields(Facts)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LocalError(f"{path} is missing or damaged: build the training set again") from error
-    return Facts(**{k: str(v) if v.ndim == 0 else v for k, v in arrays.items()})
+    values: dict[str, Any] = {k: str(v) if v.ndim == 0 else v for k, v in arrays.items()}
+    return Facts(**values)

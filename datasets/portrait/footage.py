@@ -77,9 +77,17 @@ class PictureFootage:
 
     def read(self, warn: Warn) -> Iterator[Frame]:
         """The pictures as frames; LocalError at one that cannot be read."""
+        shape: tuple[int, ...] | None = None
         for index, path in enumerate(self.paths):
             time = index / self.rate
-            yield Frame(index, time, read_picture(path), time)
+            image = read_picture(path)
+            shape = shape or image.shape
+            if image.shape != shape:
+                raise LocalError(
+                    f"{path} has {image.shape[1]}×{image.shape[0]} pixels, the pictures before it "
+                    f"{shape[1]}×{shape[0]}: all must be of one size"
+                )
+            yield Frame(index, time, image, time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@
     head_imgs/<n>.jpg  the head over white
 
 The rule: what decides how the head looks is steady by construction. Between head and neck lies
-the neckline, a curve fixed in the head's frame (portrait.neckline), wherever the tracker gives
-MediaPipe's 478 landmarks; a segmenter's class map separates neck from torso, and is the head's
-border only where there is no neckline. Segmenters see the stored portrait alone; the frame that
-they are handed has the source's number and size but no picture.
+the neckline, a curve fixed in the head's frame (portrait.neckline), wherever the landmarks' jaw
+is known; a segmenter's class map separates neck from torso, and is the head's border only where
+there is no neckline. Segmenters see the stored portrait alone; the frame that they are handed has
+the source's number and size but no picture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from portrait.footage import Material
 from portrait.matting import without_background
-from portrait.neckline import JAW_LINE, Neckline, fit_neckline
+from portrait.neckline import JAW_LINE, JAW_LINE_68, JAW_SHAPES, Neckline, fit_neckline
 from portrait.parallel import PerThread, for_each
 from portrait.pictures import (
     BACKGROUND,
@@ -47,11 +47,14 @@ Image = NDArray[np.uint8]
 
 
 def neckline_of(kept: Tracks, distance: float, schema: str, exact: bool) -> Neckline | None:
-    """The clip's neck cut; None where masks are exact or the landmarks are not MediaPipe's 478
-    with ARKit's coefficients."""
-    if exact or schema != "arkit46" or kept.landmarks.shape[1] <= max(JAW_LINE):
+    """The clip's neck cut; None where masks are exact or the landmarks have no known jaw."""
+    line = {478: JAW_LINE, 468: JAW_LINE, 68: JAW_LINE_68}.get(kept.landmarks.shape[1])
+    if exact or line is None:
         return None
-    return fit_neckline(kept.landmarks, kept.rotation, kept.expression, distance, PORTRAIT_SCALE)
+    uses = JAW_SHAPES if schema == "arkit46" else tuple(range(kept.expression.shape[1]))
+    return fit_neckline(
+        kept.landmarks, kept.rotation, kept.expression, distance, PORTRAIT_SCALE, line, uses
+    )
 
 
 def segment(
@@ -94,7 +97,7 @@ def cut_out(
     crop, frame = kept.portrait(n), hollow_frame(kept, n)
     inside = inside_picture(crop, kept.size[n], size)
     person = np.minimum(segmenter.person(portrait, frame, crop), inside / np.float32(255))
-    classes = segmenter.classes(portrait, frame, crop) if hasattr(segmenter, "classes") else None
+    classes = classes_by(segmenter, portrait, frame, crop)
     head = person
     if neckline is not None:
         head = person * neckline.mask(kept.rotation[n], kept.expression[n], size)
@@ -105,15 +108,22 @@ def cut_out(
         person = np.maximum(person, _soft(classes >= NECK))
     out = np.full(portrait.shape[:2], BACKGROUND, dtype=np.uint8)
     body = person > 0.5
-    if classes is not None:
-        out[body] = np.where(classes == NECK, NECK, TORSO)[body]
-    elif neckline is not None:
+    neck = np.zeros(body.shape, dtype=bool)
+    if neckline is not None:
         neck = neckline.neck(kept.rotation[n], size)
-        out[body] = np.where(neck, NECK, TORSO)[body]
-    else:
-        out[body] = TORSO
+    if classes is not None:  # its head that the cut leaves is neck, or hair on the shoulders
+        neck = (classes == NECK) | (neck & (classes == HEAD))
+    out[body] = np.where(neck, NECK, TORSO)[body]
     out[head > 0.5] = HEAD
     return person.astype(np.float32), head, out
+
+
+def classes_by(segmenter: Any, portrait: Image, frame: Frame, crop: PortraitCrop) -> Image | None:
+    """The segmenter's own class map, uint8 [H, W], where it has one."""
+    if not hasattr(segmenter, "classes"):
+        return None
+    classes: Image | None = segmenter.classes(portrait, frame, crop)
+    return classes
 
 
 def head_on_white(portrait: Image, person: Float32, head: Float32) -> Image:

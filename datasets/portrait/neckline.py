@@ -9,6 +9,7 @@ can represent it as a fixed surface.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from quic_transport.params import ARKIT46
 
 # MediaPipe's face oval from the right jaw angle over the chin to the left one.
 JAW_LINE = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
+JAW_LINE_68 = tuple(range(3, 14))  # the same of the 68 landmarks of 300-W
 JAW_SHAPES = tuple(
     i for i, name in enumerate(ARKIT46)
     if name.startswith("jaw") or name in (
@@ -30,7 +32,7 @@ MARGIN_M = 0.004  # the cut lies this far below the tracked jaw line
 REACH_M = 0.25  # how far the cut goes on to both sides, at the level of the jaw's angles
 EDGE_PX = 1.5  # half width of the soft edge at 512 px
 NECK_M = 0.06  # from the chin's level down to the collar
-NECK_HALF_M = (0.058, 0.075)  # half width of the neck at the top and at the collar
+NECK_HALF_M = (0.066, 0.075)  # half width of the neck at the top and at the collar
 CHIN_Z, JAW_ANGLE_Z, JAW_ANGLE_X = 0.043, -0.014, 0.063  # metres; depth of an average jaw line
 
 Float64 = NDArray[np.float64]
@@ -43,17 +45,19 @@ class Neckline:
     points: Float64
     """[P, 3] metres in the head frame, from the image's left to its right, at neutral jaw."""
     shapes: Float64
-    """[P, 3, S] metres per unit of each coefficient in JAW_SHAPES."""
+    """[P, 3, S] metres per unit of each coefficient in `uses`."""
     neutral: Float64
     """[S] the coefficients at which the curve is `points`."""
     distance_m: float
     """Camera distance of the portraits."""
     scale: float
     """Portrait widths per metre."""
+    uses: tuple[int, ...] = JAW_SHAPES
+    """The S coefficients that move the curve."""
 
     def curve(self, rotation: ArrayLike, expression: ArrayLike) -> Float64:
         """[P + 2, 2] the cut in portrait widths (x right, y down), ends far outside."""
-        e = np.asarray(expression, dtype=np.float64)[list(JAW_SHAPES)] - self.neutral
+        e = np.asarray(expression, dtype=np.float64)[list(self.uses)] - self.neutral
         p = self.points + self.shapes @ e
         p = p - np.array([0.0, MARGIN_M, 0.0])
         left, right = p[0] - (REACH_M, 0, 0), p[-1] + (REACH_M, 0, 0)
@@ -111,28 +115,30 @@ def fit_neckline(
     expression: NDArray[np.float32],
     distance_m: float,
     scale: float,
+    line: Sequence[int] = JAW_LINE,
+    uses: tuple[int, ...] = JAW_SHAPES,
 ) -> Neckline:
-    """Fit the curve to N frames: landmarks [N, 478, 2] in portrait widths, rotation [N, 3],
-    expression [N, 46].
+    """Fit the curve to N frames: landmarks [N, M, 2] in portrait widths, of which `line` is the
+    jaw, rotation [N, 3], expression [N, 46] of which those that it `uses` may move the jaw.
 
     Ridge regression per point. Depth is seen only as far as the head turns, so it is held to an
     average jaw's with a weight of a 3° turn; coefficients that hardly move stay without effect.
     """
     turns = np.stack([rotation_matrix(*r) for r in rotation])  # [N, 3, 3]
-    e = expression[:, list(JAW_SHAPES)].astype(np.float64)
+    e = expression[:, list(uses)].astype(np.float64)
     neutral = np.median(e, axis=0)
     e = e - neutral
     n, s = e.shape
-    seen = (landmarks[:, list(JAW_LINE)].astype(np.float64) - 0.5) * (1, -1) / scale  # metres
-    points = np.zeros((len(JAW_LINE), 3))
-    shapes = np.zeros((len(JAW_LINE), 3, s))
+    seen = (landmarks[:, list(line)].astype(np.float64) - 0.5) * (1, -1) / scale  # metres
+    points = np.zeros((len(line), 3))
+    shapes = np.zeros((len(line), 3, s))
     basis = np.concatenate([np.ones((n, 1)), e], axis=1)  # [N, 1 + S]
     rows = (turns[:, :2, :, None] * basis[:, None, None, :]).reshape(n * 2, 3 * (1 + s))
     weight = np.zeros((3, 1 + s))
     weight[:, 1:] = 0.0005 * n
     weight[2, 0] = 0.003 * n
     gram = rows.T @ rows + np.diag(weight.ravel())
-    for k in range(len(JAW_LINE)):
+    for k in range(len(line)):
         x_typical = float(np.median(seen[:, k, 0]))
         prior = np.zeros((3, 1 + s))
         fall = min(1.0, abs(x_typical) / JAW_ANGLE_X) ** 2
@@ -145,4 +151,4 @@ def fit_neckline(
                 3, 1 + s
             )
         points[k], shapes[k] = theta[:, 0], theta[:, 1:]
-    return Neckline(points, shapes, neutral, distance_m, scale)
+    return Neckline(points, shapes, neutral, distance_m, scale, uses)

@@ -6,18 +6,22 @@ those that need it, no others.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nerf.trainset import TRAIN_FRACTION
 from portrait.tracks import Selection
+from sender.extractor import open_extractor
+
+DEFAULT_EXTRACTOR = str(inspect.signature(open_extractor).parameters["name"].default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """How a training set is built."""
 
-    extractor: str = "mediapipe"
+    extractor: str = DEFAULT_EXTRACTOR
     """Step 1: a name that sender.extractor knows; "truth" for a performer's video."""
     models: Path | None = None
     """Folder of downloaded model files; None searches (sender.model_files)."""

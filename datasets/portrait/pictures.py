@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nerf.trainset import BODY_RGB, HEAD_RGB, NECK_RGB
 from quic_transport.errors import LocalError
+from sender.portrait_crop import PortraitCrop
 
 PORTRAIT_PX = 512
 JPEG_QUALITY = 97
@@ -80,6 +81,16 @@ def classes_of(parsing: Image) -> Image:
     for number in (HEAD, NECK, TORSO):
         out[(parsing == _COLOURS[number]).all(axis=-1)] = number
     return out
+
+
+def labels_through(crop: PortraitCrop, labels: Image, size: int) -> Image:
+    """[size, size] the portrait of a class map [H, W]: classes are not mixed, 0 beyond it."""
+    import cv2
+
+    a = crop.affine(size)
+    a[:, 2] += 0.5 * a[:, :2].sum(axis=1) - 0.5  # to OpenCV's integer pixel centres
+    out = cv2.warpAffine(labels, a, (size, size), flags=cv2.INTER_NEAREST)
+    return np.asarray(out, dtype=np.uint8)
 
 
 def opacity(matte: Image) -> NDArray[np.float32]:

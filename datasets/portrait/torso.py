@@ -24,6 +24,7 @@ from portrait.tracks import Progress
 
 UNDER_PX = 40  # at 512
 DARKER = 0.99  # per pixel further under the head
+FAINT = 0.02  # opacity below which a pixel is nothing
 SURE = 0.9  # opacity from which a pixel's colour is the torso's own
 
 Float32 = NDArray[np.float32]
@@ -58,6 +59,18 @@ def over(colour: Float32, person: Float32, plate: Image) -> Image:
 
 def torso_of(colour: Float32, person: Float32, head: Float32) -> Image:
     """uint8 [H, W, 4]: neck and torso, straight (not multiplied) colour."""
+    size = head.shape[0]
+    out = np.zeros((*head.shape, 4), dtype=np.uint8)
+    rows = np.flatnonzero((person - head > FAINT).any(axis=1))
+    if not len(rows):
+        return out
+    part = slice(max(0, int(rows[0]) - UNDER_PX * size // 512), size)  # nothing is above it
+    out[part] = _torso_of(colour[part], person[part], head[part], 512 / size)
+    return out
+
+
+def _torso_of(colour: Float32, person: Float32, head: Float32, px: float) -> Image:
+    """The same for some rows, in which a pixel is `px` of a portrait's 512."""
     import cv2
 
     alpha = np.clip(person - head, 0.0, 1.0)
@@ -67,14 +80,11 @@ def torso_of(colour: Float32, person: Float32, head: Float32) -> Image:
         away, label = cv2.distanceTransformWithLabels(
             (~sure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
-        reach = UNDER_PX * head.shape[0] / 512
-        under = (head > 0.05) & (away < reach) & ~sure
+        under = (head > 0.05) & (away < UNDER_PX / px) & ~sure
         colours = np.zeros((int(label.max()) + 1, 3), dtype=np.float32)
         colours[label[sure]] = straight[sure]
         nearest = cv2.GaussianBlur(colours[label], (0, 0), 2)
-        nearest *= np.power(np.float32(DARKER), away * 512 / head.shape[0])[..., None]
-        straight[under] = nearest[under]
+        straight[under] = nearest[under] * (DARKER ** (away[under] * px))[:, None]
         alpha = np.where(under, np.maximum(alpha, person), alpha)
-    alpha = np.where(alpha < 0.02, 0.0, alpha)
-    out = np.concatenate([straight * (alpha[..., None] > 0), alpha[..., None]], axis=-1)
-    return eight_bit(out.astype(np.float32))
+    alpha = np.where(alpha < FAINT, np.float32(0.0), alpha)
+    return eight_bit(np.dstack([straight * (alpha[..., None] > 0), alpha]))

@@ -10,9 +10,7 @@ transforms.json is complete, so that file is written when all pictures lie besid
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,13 +88,6 @@ def make_training_file(
     save_facts(folder, facts)
     write_trainset(trainset)
     return trainset
-
-
-def report_writer() -> Callable[[Path], Any] | None:
-    """portrait.report.write_report; None in an installation without it."""
-    from portrait import report
-
-    return getattr(report, "write_report", None)
 
 
 def advice(kept: Tracks) -> list[str]:
