@@ -1,7 +1,8 @@
 """A contact sheet of a clip: the tracker's landmarks on the frames, the teacher's beside them.
 
 The rule: half of the frames are spread evenly, half are the worst ones: missed, astray, or with
-the largest landmark error. Green is the tracker, magenta the teacher; sheets stay with the user.
+the largest landmark error; in a clip without a face, those that show one. Green is the tracker,
+magenta the teacher; sheets stay with the user.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conference.bench.agreement import degrees_between, landmark_error
+from conference.bench.teacher import FACE_SHARE
 from quic_transport.errors import LocalError
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def badness(seen: Sighting, labels: Labels, match: Match) -> NDArray[np.float64]
             )
     wanted = np.logical_or.reduce([p.found for p in labels.people])
     found = np.array([i < len(seen.faces) and bool(seen.faces[i]) for i in labels.index])
-    out[wanted != found] += 1000.0
+    out[(found if labels.share < FACE_SHARE else wanted != found)] += 1000.0
     return out
 
 
@@ -92,8 +94,11 @@ def draw_tile(image: Image, row: int, seen: Sighting, labels: Labels, match: Mat
     said = [face.landmarks for face in faces]
     wanted = [p.landmarks[row] for p in labels.people if p.found[row]]
     height, width = image.shape[:2]
-    points = np.concatenate(said or wanted or [np.array([[0, 0], [width, height]])])
-    low, high = points.min(axis=0), points.max(axis=0)
+    if row in match.rows:
+        shown = match.person.landmarks[row]
+    else:
+        shown = (said or wanted or [np.array([[0, 0], [width, height]])])[0]
+    low, high = shown.min(axis=0), shown.max(axis=0)
     side = float((high - low).max()) * (1.5 if said or wanted else 1.0)
     scale = TILE / max(side, 1.0)
     shift = np.array([TILE / 2, TILE / 2]) - scale * (low + high) / 2

@@ -14,7 +14,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ SCHEME = 1  # what is labelled and how: part of the key
 MOST = 600  # labelled frames of a clip
 RUN = 50  # consecutive frames of a run, where the clip has more
 PEOPLE = 2
+FACE_SHARE = 0.5  # of the labelled frames; with fewer faces a clip counts as one without
 POINTS = 478
 SHAPES = 52
 
@@ -209,7 +210,7 @@ def _label(video: Path, model: Path, most: int) -> Labels:
 
 
 def told_apart(
-    faces: list[Face], last: list[tuple[float, float, float] | None]
+    faces: Sequence[Face], last: Sequence[tuple[float, float, float] | None]
 ) -> list[Face | None]:
     """`faces` (the largest first) sorted to the people who were last seen at those places."""
     out: list[Face | None] = [None] * len(last)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conference.bench.agreement import Agreement, agreement, facts_of, middle
+from conference.bench.teacher import FACE_SHARE
 from conference.terminal import announce
 from quic_transport.errors import LocalError
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from conference.bench.teacher import Labels
     from conference.bench.track_run import Cost, Match, Sighting
     from sender.extractor import Extractor
-
-FACE_SHARE = 0.5  # of the frames: the teacher sees fewer faces in a clip "without a face"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from conference.bench.teacher import Labels, Person
+from conference.bench.teacher import FACE_SHARE, Labels, Person
 
 if TYPE_CHECKING:
     from sender.extractor import Extractor, TrackedFace
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Opener = Callable[[], "Extractor"]
 
 MOMENTS = 6  # of the second pass
-MOMENT = 16  # frames of each
-MOMENT_BYTES = 64_000_000  # and at most so much memory
+MOMENT = 30  # frames of each: more than a second
+MOMENT_BYTES = 64_000_000  # held for each; where that is fewer frames, they go back and forth
 EMPTY = 4  # pictures without a face before each
 NEAR = 0.5  # face sizes: a sighting this close to the teacher's is the same face
 
@@ -105,7 +105,7 @@ def moments_of(labels: Labels) -> list[range]:
     width, height = labels.size
     length = int(max(2, min(MOMENT, MOMENT_BYTES // max(1, 3 * width * height))))
     seen = np.logical_or.reduce([p.found for p in labels.people])
-    if labels.share < 0.5:
+    if labels.share < FACE_SHARE:
         seen = np.ones_like(seen)
     starts = [
         int(labels.index[i])
@@ -185,7 +185,7 @@ def costs(moments: Sequence[Sequence[Frame]], open_tracker: Opener) -> Cost:
                     if not found and k > 0:
                         lists["search"].append(wall)
                 before, delay = False, np.inf
-                for k, frame in enumerate(moment, start=1):
+                for k, frame in enumerate(there_and_back(moment), start=1):
                     found, wall, cpu = step(frame)
                     delay = min(delay, k if found else np.inf)
                     if found and before:
@@ -201,6 +201,14 @@ def costs(moments: Sequence[Sequence[Frame]], open_tracker: Opener) -> Cost:
         np.array(lists["track"]), np.array(lists["cpu"]), np.array(lists["acquire"]),
         np.array(lists["search"]), np.array(delays), empty_found / max(empty_count, 1),
     )  # fmt: skip
+
+
+def there_and_back(frames: Sequence[Frame]) -> list[Frame]:
+    """At least MOMENT frames: the same ones forward, backward, forward…"""
+    out = list(frames)
+    while len(out) < MOMENT and len(frames) > 1:
+        out += frames[-2::-1] if out[-1] is frames[-1] else frames[1:]
+    return out
 
 
 @contextmanager
