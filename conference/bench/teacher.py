@@ -79,7 +79,8 @@ def chosen_frames(count: int, most: int = MOST, run: int = RUN) -> NDArray[np.in
     """Which of `count` frames are labelled: all, or runs of `run` spread over the clip."""
     if count <= most:
         return np.arange(count)
-    starts = np.round(np.linspace(0, count - run, max(1, most // run))).astype(np.int64)
+    run = min(run, most)
+    starts = np.round(np.linspace(0, count - run, most // run)).astype(np.int64)
     return np.unique(starts[:, None] + np.arange(run))
 
 
