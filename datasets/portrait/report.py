@@ -16,8 +16,9 @@ from portrait.checks import Verdict
 from portrait.neckline import Neckline
 from portrait.report_advice import advise, verdict
 from portrait.report_facts import read_facts
-from portrait.report_page import Section, advice_list, page
+from portrait.report_page import Section, advice_list, page, praise_list
 from portrait.report_pictures import good_frames, matte_frames, worst_frames
+from portrait.report_praise import praise
 from portrait.report_sections import (
     expressions,
     frames,
@@ -149,6 +150,7 @@ def write_report(folder: Path) -> Path:
     sections = [
         Section("What to film again",
                 advice_list(advice) if advice else ""),
+        Section("What is good", praise_list(praise(facts, advice))),
         Section("Good frames", frames(folder, facts, good_frames(facts)),
                 "Spread over the turns and expressions of the clip."),
         Section("Heads cut out", heads(folder, facts, matte_frames(facts)),

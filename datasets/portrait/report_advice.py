@@ -21,6 +21,7 @@ LENGTH_AGAIN_S, LENGTH_GOOD_S = 20.0, 45.0  # of usable face; the script asks fo
 KEPT_AGAIN, KEPT_GOOD = 0.6, 0.9  # share of looked-at frames that are usable
 FACE_AGAIN_PX, FACE_GOOD_PX = 120.0, 180.0  # brow to chin; the portrait shows it 250 px high
 CUT_TOP = 0.03  # of the frames: hair that is missing now and then becomes a flickering head
+WISHED_DEG = {"yaw": 25, "pitch": 15}  # what a call's view may turn to without guessing
 NEVER_DEG = {"yaw": 12.0, "pitch": 6.0, "roll": 4.0}  # less than a nod of a talking head
 SELDOM = 0.005  # of the frames: fewer examples of a shape are not learned
 LIGHT_STEP = 0.10  # of the brightness within a second: a lamp or the camera's own exposure
@@ -63,7 +64,7 @@ WANTED: tuple[Wanted, ...] = (
     Wanted("mouth wide open", ("jawOpen",), 0.5, "say a long \"aah\" a few times"),
     Wanted("eyes closed", ("eyeBlinkLeft", "eyeBlinkRight"), 0.45,
            "blink as usual, and once keep the eyes closed for a second", AGAIN),
-    Wanted("a smile", ("mouthSmileLeft", "mouthSmileRight"), 0.4, "smile, then laugh"),
+    Wanted("a clear smile", ("mouthSmileLeft", "mouthSmileRight"), 0.4, "smile, then laugh"),
     Wanted("lips pushed forward", ("mouthPucker",), 0.45, "say \"ooh\", and kiss the air"),
     Wanted("upper teeth shown", ("mouthUpperUpLeft", "mouthUpperUpRight"), 0.3,
            "draw the lips back from the teeth"),
@@ -146,7 +147,7 @@ def on_turns(facts: ClipFacts) -> list[Advice]:
         if furthest < NEVER_DEG[angle]:
             most = f"{furthest:.0f}° at most" if furthest >= 1 else "not even 1°"
             out.append(Advice(BETTER, "turns", f"you never {what} ({most}): turn the head slowly "
-                              f"that way, to {2 * NEVER_DEG[angle]:.0f}° and more"))  # fmt: skip
+                              f"that way, to {WISHED_DEG[angle]}° and more"))  # fmt: skip
     roll = rotation[:, 2]
     if len(roll) and float(np.ptp(np.percentile(roll, [0.5, 99.5]))) < 2 * NEVER_DEG["roll"]:
         out.append(Advice(BETTER, "turns", "you never tilted the head: tilt it slowly to each "
@@ -154,18 +155,28 @@ def on_turns(facts: ClipFacts) -> list[Advice]:
     return out
 
 
-def on_expressions(facts: ClipFacts) -> list[Advice]:
-    """Shapes of the face that are rare or missing."""
+def shown_by(facts: ClipFacts) -> list[tuple[Wanted, int]]:
+    """Every wanted shape with the number of frames that show it; nothing for other schemas."""
     if facts.schema != "arkit46":
         return []
-    names = SCHEMAS[facts.schema]
-    face = facts.expression[facts.kept]
-    total = len(face)
+    names, face = SCHEMAS[facts.schema], facts.expression[facts.kept]
+    return [
+        (w, int((face[:, [names.index(n) for n in w.names]] >= w.least).all(axis=1).sum()))
+        for w in WANTED
+    ]
+
+
+def share_of(facts: ClipFacts) -> float:
+    """Frames that a shape needs so that it is learned."""
+    return max(1.0, SELDOM * float(facts.kept.sum()))
+
+
+def on_expressions(facts: ClipFacts) -> list[Advice]:
+    """Shapes of the face that are rare or missing."""
+    total = int(facts.kept.sum())
     out = []
-    for wanted in WANTED:
-        columns = [names.index(name) for name in wanted.names]
-        count = int((face[:, columns] >= wanted.least).all(axis=1).sum())
-        if count < max(1.0, SELDOM * total):
+    for wanted, count in shown_by(facts):
+        if count < share_of(facts):
             level = wanted.level if count < 0.5 * SELDOM * total or not count else BETTER
             out.append(Advice(level, "expressions", f"{wanted.saying} in {count} of {total} "
                               f"frames: {wanted.remedy}"))  # fmt: skip

@@ -34,7 +34,7 @@ dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr))
 dt { color: var(--quiet); font-size: .8rem; } dd { margin: 0; overflow-wrap: anywhere; }
 ul.advice { list-style: none; padding: 0; } ul.advice li { background: var(--card);
   border-left: 4px solid var(--mild); padding: 6px 12px; margin: 6px 0; }
-ul.advice li.again { border-color: var(--bad); }
+ul.advice li.again { border-color: var(--bad); } ul.advice li.good { border-color: var(--good); }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 8px; }
 figure { margin: 0; } figure img { width: 100%; height: auto; display: block; border-radius: 4px; }
 .wide { overflow-x: auto; background: var(--card); padding: 8px; margin: 6px 0; }
@@ -101,6 +101,12 @@ def advice_list(advice: Sequence[Advice]) -> str:
         for a in advice
     )
     return f'<ul class="advice">{items}</ul>'
+
+
+def praise_list(sentences: Sequence[str]) -> str:
+    """What is good, as a list; nothing where nothing is."""
+    items = "".join(f'<li class="good">{escape(_sentence(text))}</li>' for text in sentences)
+    return f'<ul class="advice">{items}</ul>' if items else ""
 
 
 def _sentence(text: str) -> str:

@@ -164,7 +164,7 @@ def marked(image: NDArray[np.uint8], points: NDArray[np.float64]) -> Any:
     import cv2
 
     out = np.array(image, order="C")
-    radius = max(1, round(image.shape[0] / 300))
+    radius = max(1, round(image.shape[0] / 500))
     for x, y in np.clip(points, -1e4, 1e4):
         cv2.circle(out, (round(x), round(y)), radius, (40, 220, 255), -1, cv2.LINE_AA)
     return out

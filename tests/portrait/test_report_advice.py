@@ -13,6 +13,7 @@ from portrait import report_advice as advice
 from portrait.report_advice import AGAIN, BETTER, WANTED, advise, verdict
 from portrait.report_facts import ClipFacts
 from portrait.report_measures import blurred, clock, light_step, percent, span
+from portrait.report_praise import praise
 from quic_transport.errors import LocalError
 from tests.portrait.clips import RATE, clip, good_facts, without
 
@@ -214,3 +215,42 @@ def test_words_for_times_and_shares() -> None:
     assert (percent(0.004), percent(0.126)) == ("less than 1 %", "13 %")
     assert span(np.array([3.0])) == "at 0:03"
     assert span(np.array([3.0, 4.0, 5.0, 60.0])) == "most from 0:03 to 0:05"
+
+
+def test_praise_of_a_good_clip_has_numbers_for_every_topic() -> None:
+    said = " / ".join(praise(clip(), []))
+    for words in ("60 s of usable face, 100 %", "px high", "steady light", "sharp throughout",
+                  "explains the landmarks", "looked left (", "looked down (", "mouth wide open",
+                  "eyes turned down"):  # fmt: skip
+        assert words in said, words
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        ({"brightness": np.full(COUNT, 30.0)}, "steady light"),
+        ({"face_px": np.full(COUNT, 100.0)}, "px high"),
+        ({"expression": without("jawOpen")}, "mouth wide open"),
+        ({"error_px": np.full(COUNT, 40.0)}, "explains"),
+        ({"error_px": np.full(COUNT, np.nan)}, "explains"),
+        ({"sharpness": np.full(COUNT, np.nan)}, "sharp"),
+    ],
+)
+def test_praise_says_nothing_where_there_is_advice_or_nothing_known(
+    change: dict[str, np.ndarray], gone: str
+) -> None:
+    facts = clip(**change)  # type: ignore[arg-type]
+    assert gone in " / ".join(praise(clip(), []))
+    assert gone not in " / ".join(praise(facts, advise(facts)))
+
+
+def test_praise_and_advice_name_each_turn_and_shape_exactly_once() -> None:
+    rotation = good_facts().rotation
+    rotation[:, 1] = np.abs(rotation[:, 1])
+    facts = clip(rotation=rotation, expression=without("mouthPucker", "browInnerUp"))
+    found = advise(facts)
+    told = " / ".join([a.text for a in found] + praise(facts, found))
+    for _, _, what in advice.TURNS:
+        assert told.count(what) == 1, what
+    for wanted in WANTED:
+        assert told.count(wanted.saying) == 1, wanted.saying
