@@ -31,6 +31,8 @@ from quic_transport.errors import AvatarFileError, FacewireError, LocalError
 from quic_transport.offer import Offer
 from receiver.display import VideoSink
 from receiver.pose_control import View
+from sender.extractor import Extractor, TrackedFace
+from sender.frames import Frame
 from tests.conference.conftest import TinyPerson
 
 
@@ -53,6 +55,30 @@ class Line:
     callee: Call
 
 
+@dataclass
+class LeavesThePicture:
+    """A tracker that sees nobody for a while, by the time in the clip."""
+
+    inner: Extractor
+    start: float
+    stop: float
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def schema(self) -> str:
+        return self.inner.schema
+
+    def extract(self, frame: Frame) -> list[TrackedFace]:
+        away = self.start <= (frame.media_time or 0.0) < self.stop
+        return [] if away else self.inner.extract(frame)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
 @contextmanager
 def line(tmp_path: Path, offer: Offer, avatar: bytes) -> Iterator[Line]:
     receiving = Party(receives=True, cache=AvatarCache(tmp_path / "cache"))
@@ -67,8 +93,10 @@ def line(tmp_path: Path, offer: Offer, avatar: bytes) -> Iterator[Line]:
 def run_call(
     tiny: TinyPerson, tmp_path: Path, *, seconds: float = 1.5, output: str = "out.mp4",
     during: Callable[[Line, Interrupt, Interrupt], None] | None = None,
+    away: tuple[float, float] | None = None,
 ) -> Both:  # fmt: skip
-    """Both ends until both have ended; `during` runs beside them."""
+    """Both ends until both have ended; `during` runs beside them; nobody is in the clip from
+    `away[0]` to `away[1]` seconds."""
     both = Both()
     sending_options = SendOptions(
         source=str(tiny.clip), seconds=seconds, trace=tmp_path / "sender.jsonl"
@@ -80,6 +108,8 @@ def run_call(
     data = read_avatar_bytes(tiny.avatar)
     face = OutgoingFace(sending_options, decode_avatar(data).meta)
     face.warm_up()
+    if away is not None:
+        face.extractor = LeavesThePicture(face.extractor, *away)
     with line(tmp_path, face.offer(avatar_id(data), len(data)), data) as joined:
 
         def send() -> None:
@@ -165,6 +195,42 @@ def test_call_file_to_its_end_both_books_balance_and_agree(
     out = capsys.readouterr().out
     for word in ("rendered", "payload kbps", "end to end", "p95"):
         assert word in out
+
+
+def corner_greys(path: Path) -> list[float]:
+    """Mean grey of each picture's corner, where nothing but background is."""
+    with av.open(str(path)) as container:
+        return [f.to_ndarray(format="gray")[:6, :6].mean() for f in container.decode(video=0)]
+
+
+def test_call_face_that_leaves_is_veiled_on_the_other_side_and_comes_back(
+    tiny: TinyPerson, tmp_path: Path
+) -> None:
+    both = run_call(tiny, tmp_path, seconds=3.5, away=(1.0, 2.4))
+    sender, receiver = both.sender, both.receiver
+    assert sender is not None
+    assert receiver is not None
+    assert sender.balanced
+    assert receiver.balanced
+    assert sender.frames["no face"] > 10
+    for report in (sender, receiver):
+        assert report.rates["times without a face"] == 1
+        assert report.rates["seconds without a face"] == pytest.approx(1.4, abs=0.3)
+    greys = corner_greys(tmp_path / "out.mp4")
+    clear, dim = max(greys), min(greys)
+    assert dim < 0.75 * clear
+    assert greys[0] == pytest.approx(clear, rel=0.05)
+    assert greys[-1] == pytest.approx(clear, rel=0.05)
+
+
+def test_call_nobody_from_the_start_shows_a_plain_picture(tiny: TinyPerson, tmp_path: Path) -> None:
+    both = run_call(tiny, tmp_path, seconds=1.5, away=(0.0, 9.0))
+    assert isinstance(both.sender_failure, LocalError)
+    assert "no face was found in any" in str(both.sender_failure)
+    assert both.receiver is not None
+    assert both.receiver.frames["rendered"] == 0
+    assert pictures_in(tmp_path / "out.mp4") == 1
+    assert corner_greys(tmp_path / "out.mp4")[0] < 200
 
 
 def test_call_traces_join_to_the_transport_latency(tiny: TinyPerson, tmp_path: Path) -> None:
