@@ -10,8 +10,8 @@
 
 The rule: a step's key is a hash of its version, its own inputs and the keys of the steps that it
 needs. A step that is done under its key is not done again; one that was begun under it goes on
-with the files that it left; under another key its files are thrown away first. Files appear
-complete (temporary name, then rename), so a kill at any moment leaves nothing half written.
+with the files that it left; under another key, or where files are gone, it is made anew. Files
+appear complete (temporary name, then rename), so a kill at any moment leaves nothing half written.
 Reference: the paper, "Nerf Model Training", 1-7.
 """
 
@@ -84,10 +84,10 @@ class Ledger:
         """
         key = self._key(step, inputs)
         record = self._records.get(step.name, {})
-        if record.get("key") == key:
-            if record.get("state") == DONE and self.complete(step):
-                return False
-        else:
+        same, done = record.get("key") == key, record.get("state") == DONE
+        if same and done and self.complete(step):
+            return False
+        if not same or done:
             for name in step.outputs:
                 _remove(self.folder / name)
         for name in step.outputs:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 import facewire
-from nerf.camera import head_pose
 from nerf.trainset import load_images, read_trainset
 from portrait import frames
 from portrait.build import BuildOptions, Selection, build_dataset
@@ -18,60 +15,38 @@ from portrait.steps import SEGMENTATION, STEPS
 from portrait.tracks import Prefetched
 from quic_transport.errors import LocalError
 from sender.frames import Frame
+from tests.portrait.sets import FRAMES, RATE, TRUTH, film_disc
 from tests.sender.films import write_film
-
-FRAMES, RATE, W, H = 60, 10.0, 160, 120
-TRUTH = BuildOptions(extractor="truth")
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six seconds of an orange disc, the "head", that moves over blue, with its truth."""
-    folder = tmp_path_factory.mktemp("film")
-    focal = 200.0
-    rng = np.random.default_rng(0)
-    pose, pictures = [], []
-    with zipfile.ZipFile(folder / "me.masks.zip", "w") as masks:
-        for i in range(FRAMES):
-            x = 0.05 * np.sin(i / 10)
-            pose.append(head_pose((0.05 * np.sin(i / 7), 0.3 * np.sin(i / 9), 0), 0.5, (x, 0, 0)))
-            mask = np.zeros((H, W), np.uint8)
-            centre = (W / 2 + focal * x / 0.5, H / 2)
-            cv2.circle(mask, tuple(round(c * 16 - 8) for c in centre), 30 * 16, 255, -1,
-                       cv2.LINE_AA, 4)  # fmt: skip
-            a = mask[..., None] / 255
-            pictures.append((a * (220, 120, 40) + (1 - a) * (30, 60, 200)).astype(np.uint8))
-            masks.writestr(f"matte/{i:06d}.png", cv2.imencode(".png", mask)[1].tobytes())
-    np.savez(
-        folder / "me.truth.npz", time=np.arange(FRAMES) / RATE, pose=np.stack(pose),
-        expression=rng.random((FRAMES, 46)), focal_px=focal, width=W, height=H,
-        landmarks=np.full((FRAMES, 5, 2), 60.0),
-    )  # fmt: skip
-    return write_film(folder / "me.mp4", pictures, [i / RATE for i in range(FRAMES)])
+    return film_disc(tmp_path_factory.mktemp("film"))
 
 
 def test_build_makes_a_complete_set_with_the_head_in_the_middle(video: Path, tmp_path) -> None:
     seen = []
     made = build_dataset(video, tmp_path / "me", TRUTH, lambda *step: seen.append(step))
-    assert (made.frames, made.train_frames, made.looked_at) == (60, 51, 60)
+    assert (made.frames, made.train_frames, made.looked_at) == (FRAMES, 25, FRAMES)
     got = read_trainset(made.folder)
     assert (got.extractor, got.schema, got.source) == ("truth", "arkit46", "me.mp4")
     assert got.distance_m == pytest.approx(0.5, abs=0.01)
     assert got.frame_rate == pytest.approx(RATE, rel=0.01)
     truth = np.load(video.with_name("me.truth.npz"))
     np.testing.assert_allclose(got.expression, truth["expression"], atol=1e-6)
-    rgb, alpha = load_images(got, 128, range(60))
+    rgb, alpha = load_images(got, 128, range(FRAMES))
     x = np.arange(128) + 0.5
     area = alpha.sum(axis=(1, 2)) / 255
     np.testing.assert_allclose((alpha / 255 * x).sum(axis=(1, 2)) / area, 64, atol=0.6)
     np.testing.assert_allclose(area, area.mean(), rtol=0.02)  # neither moves nor grows
     assert (rgb[:, :8] == 255).all()
-    np.testing.assert_allclose(rgb[:, 64, 64], np.tile((220, 120, 40), (60, 1)), atol=14)
+    np.testing.assert_allclose(rgb[:, 64, 64], np.tile((220, 120, 40), (FRAMES, 1)), atol=14)
     for step in STEPS:
         assert any(stage.startswith(step.title) for stage, _, _ in seen), step.title
         for name in set(step.outputs) - {"tracks"}:
             assert (made.folder / name).exists(), name
-    for name in ("ori_imgs/59.lms", "parsing/59.png", "torso_imgs/59.png", "gt_imgs/59.jpg"):
+    for name in ("ori_imgs/29.lms", "parsing/29.png", "torso_imgs/29.png", "gt_imgs/29.jpg"):
         assert (made.folder / name).is_file(), name
     assert [p.name for p in tmp_path.iterdir()] == ["me"]
     assert not (made.folder / "lock").exists()
@@ -88,14 +63,14 @@ def test_build_refuses_an_occupied_folder_and_force_replaces_it(video: Path, tmp
     with pytest.raises(LocalError, match="usable face"):  # too short: what was there stays
         build_dataset(video, tmp_path / "me", short)
     assert (tmp_path / "me" / "precious").exists()
-    assert build_dataset(video, tmp_path / "me", options).frames == 30
+    assert build_dataset(video, tmp_path / "me", options).frames == 15
     assert [p.name for p in tmp_path.iterdir()] == ["me"]
     assert not (tmp_path / "me" / "precious").exists()
 
 
 def test_build_interrupted_leaves_no_set_and_goes_on(video: Path, tmp_path, monkeypatch) -> None:
     def interrupt(stage: str, done: int, total: int | None) -> None:
-        if stage == SEGMENTATION.title and done == 20:
+        if stage == SEGMENTATION.title and done == 10:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -106,7 +81,7 @@ def test_build_interrupted_leaves_no_set_and_goes_on(video: Path, tmp_path, monk
         raise AssertionError("tracked again")
 
     monkeypatch.setattr(frames, "track_frame", no_second_time)
-    assert build_dataset(video, tmp_path / "me", TRUTH).frames == 60
+    assert build_dataset(video, tmp_path / "me", TRUTH).frames == FRAMES
 
 
 def test_build_full_disk_ends_in_a_sentence(video: Path, tmp_path, monkeypatch) -> None:
@@ -150,10 +125,10 @@ def test_prefetched_hands_on_errors_and_can_be_left_early() -> None:
 def test_cli_builds_and_inspects(video: Path, tmp_path, capsys) -> None:
     out = str(tmp_path / "me")
     build_args = ["dataset", "build", str(video), "-o", out, "--extractor", "truth"]
-    assert facewire.main([*build_args, "--range", "0:5.5"]) == 0
-    assert "55 of 55 frames (46 to train on, 9 held out)" in capsys.readouterr().out
+    assert facewire.main([*build_args, "--range", "0:5.1"]) == 0
+    assert "26 of 26 frames (22 to train on, 4 held out)" in capsys.readouterr().out
     assert facewire.main(["dataset", "inspect", out]) == 0
-    assert "55 frames, 46 to train on" in capsys.readouterr().out
+    assert "26 frames, 22 to train on" in capsys.readouterr().out
     assert facewire.main(build_args) == 1
     assert "not empty" in capsys.readouterr().err
     assert facewire.main(["dataset", "inspect", str(tmp_path)]) == 1
