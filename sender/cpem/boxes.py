@@ -109,9 +109,10 @@ def detections(
     chances = np.asarray(scores, dtype=np.float64)
     likely = chances > SCORE_MIN  # not-a-number is not
     chances = chances[likely]
-    boxes = decode(offsets[likely], prior_boxes(*seen)[likely])
-    boxes = boxes * (width, height, width, height)
-    sides = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)
+    with np.errstate(all="ignore"):  # infinite offsets are sorted out below
+        boxes = decode(offsets[likely], prior_boxes(*seen)[likely])
+        boxes = boxes * (width, height, width, height)
+        sides = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)
     usable = np.isfinite(boxes).all(axis=1) & (sides >= SIDE_MIN_PX)
     usable &= sides <= SIDE_MAX * max(width, height)
     boxes, chances = boxes[usable], chances[usable]
