@@ -12,18 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import EXPRESSION_DIM
 from sender.portrait_crop import euler_angles
-from sender.smoothing import FaceState, Smoother, SmoothingSettings, rotation_exp
+from sender.smoothing import FaceState, Smoother, rotation_exp, settings_of
 
 Float64 = NDArray[np.float64]
 
 
 def smoothed_track(
-    time: ArrayLike, vectors: ArrayLike, schema: str = "arkit46",
-    settings: SmoothingSettings | None = None,
-) -> Float64:  # fmt: skip
-    """[N, 49] as sent, of what the tracker saw: `vectors` [N, 49] (46 coefficients, then pitch,
-    yaw and roll in radians) at `time` [N] seconds, rising."""
-    smoother = Smoother(schema, settings)
+    time: ArrayLike, vectors: ArrayLike, *, tracker: str, schema: str = "arkit46"
+) -> Float64:
+    """[N, 49] as sent, of what the extractor called `tracker` saw: `vectors` [N, 49] (46
+    coefficients, then pitch, yaw and roll in radians) at `time` [N] seconds, rising."""
+    smoother = Smoother(schema, settings_of(tracker))
     place = np.array([0.0, 0.0, 0.0])
     out = np.array(vectors, dtype=np.float64)
     for row, now in zip(out, np.asarray(time, dtype=np.float64), strict=True):

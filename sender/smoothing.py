@@ -43,7 +43,7 @@ class Follow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmoothingSettings:
-    """One `Follow` for each group of numbers."""
+    """One `Follow` for each group of numbers; `SETTINGS` has those of trackers that differ."""
 
     expression: dict[str, Follow] = field(
         default_factory=lambda: {
@@ -66,6 +66,10 @@ class SmoothingSettings:
     """The portrait's middle in the picture, portrait widths."""
     size: Follow = Follow(2.0, 0.006)
     """The natural logarithm of the portrait's side."""
+    coefficient_noise: float = 1.0
+    """What this tracker's trembles of coefficients are as a share of the above."""
+    angle_noise: float = 1.0
+    """The same for the rotation."""
     forget_s: float = 0.25
     """After a gap longer than this nothing old is believed any more, seconds."""
 
@@ -76,7 +80,18 @@ class SmoothingSettings:
             self.expression[next(g for g in groups if name.startswith(g))]
             for name in SCHEMAS[schema]
         ]
-        return (np.array([f.cutoff_hz for f in follows]), np.array([f.tremble for f in follows]))
+        trembles = self.coefficient_noise * np.array([f.tremble for f in follows])
+        return np.array([f.cutoff_hz for f in follows]), trembles
+
+
+SETTINGS = {"facenet": SmoothingSettings(coefficient_noise=0.25)}
+"""By the beginning of the extractor's name; the defaults are MediaPipe's."""
+
+
+def settings_of(name: str) -> SmoothingSettings:
+    """How what the extractor called `name` says is smoothed."""
+    found = (s for beginning, s in SETTINGS.items() if name.startswith(beginning))
+    return next(found, SmoothingSettings())
 
 
 def approach(
@@ -154,13 +169,16 @@ class Smoother:
 
     def __init__(self, schema: str = "arkit46", settings: SmoothingSettings | None = None) -> None:
         self.settings = settings or SmoothingSettings()
-        turns, s = self.settings.rotation, self.settings
-        places = (s.place, s.place, s.size)
+        s = self.settings
+        groups = ((s.rotation, s.angle_noise), ((s.place, s.place, s.size), 1.0))
         self._follows = [
             s.of_expression(schema),
             *(
-                (np.array([f.cutoff_hz for f in group]), np.array([f.tremble for f in group]))
-                for group in (turns, places)
+                (
+                    np.array([f.cutoff_hz for f in group]),
+                    np.array([noise * f.tremble for f in group]),
+                )
+                for group, noise in groups
             ),
         ]
         self._at = -math.inf
@@ -248,7 +266,7 @@ class SmoothedExtractor:
         self.name = extractor.name
         self.schema = extractor.schema
         self.inner = extractor
-        self._settings = settings or SmoothingSettings()
+        self._settings = settings or settings_of(extractor.name)
         self._tracks = FaceTracks()
         self._smoothers: dict[int, Smoother] = {}
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ Float64 = NDArray[np.float64]
 QUIET_SHARE = 0.25
 QUIET_SPAN_S = 0.4
 ACTIVE_STD = 0.02  # a coefficient that varies less does not count
+ALIKE = 0.7  # correlation below which a lag means nothing
 LAGS_MS = np.arange(-60.0, 160.1, 2.0)
 ANGLES = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
 
@@ -85,7 +86,8 @@ def jitter(track: Track, where: NDArray[np.bool_]) -> Float64:
 
 
 def lag_ms(early: Track, late: Track) -> Float64:
-    """By how many ms each number of `late` comes behind `early` [D]; NaN where one is constant.
+    """By how many ms each number of `late` comes behind `early` [D]; NaN where the two are too
+    unlike to say.
 
     Both have the same times. The peak of the correlation is refined by a parabola.
     """
@@ -102,7 +104,7 @@ def lag_ms(early: Track, late: Track) -> Float64:
             a -= a.mean()
             norm = math.sqrt(float(a @ a) * float(b @ b))
             scores[k] = float(a @ b) / norm if norm > 1e-12 else np.nan
-        if np.isfinite(scores).all():
+        if np.isfinite(scores).all() and scores.max() >= ALIKE:
             out[d] = _peak(scores)
     return out
 
@@ -133,10 +135,17 @@ class Steadiness:
     """ms, the 90th percentile."""
     lag_angles: float
     """ms, the latest of the three."""
+    added_coefficients: float
+    """ms behind the tracker's own unsmoothed numbers, median."""
+    added_angles: float
+    """The same, the latest of the three."""
 
 
-def compare(reference: Track, track: Track) -> Steadiness:
-    """`track` beside `reference`, which has the same times."""
+LAGS = [f.name for f in fields(Steadiness) if f.name.startswith(("lag", "added"))]
+
+
+def compare(reference: Track, track: Track, raw: Track | None = None) -> Steadiness:
+    """`track` beside `reference`, and `raw` before smoothing, at the same times."""
     if len(reference.time) < 30:
         raise LocalError("steadiness needs at least 30 frames with a face")
     where = quiet(reference)
@@ -144,15 +153,22 @@ def compare(reference: Track, track: Track) -> Steadiness:
     active = reference.values[:, :EXPRESSION_DIM].std(axis=0) > ACTIVE_STD
     lag = lag_ms(reference, track)
     late = lag[:EXPRESSION_DIM][active]
-    late = late[np.isfinite(late)]
+    added = lag_ms(reference if raw is None else raw, track)
     return Steadiness(
         float(np.median(share[:EXPRESSION_DIM][active])) if active.any() else math.nan,
         float(share[ANGLES].mean()),
         float(share[ANGLES].max()),
-        float(np.median(late)) if len(late) else math.nan,
-        float(np.quantile(late, 0.9)) if len(late) else math.nan,
-        float(np.nanmax(lag[ANGLES])) if np.isfinite(lag[ANGLES]).any() else math.nan,
+        _of(late, np.median),
+        _of(late, lambda x: np.quantile(x, 0.9)),
+        _of(lag[ANGLES], np.max),
+        _of(added[:EXPRESSION_DIM][active], np.median),
+        _of(added[ANGLES], np.max),
     )
+
+
+def _of(values: Float64, summary: Callable[[Float64], np.floating]) -> float:
+    known = values[np.isfinite(values)]
+    return float(summary(known)) if len(known) else math.nan
 
 
 def one_euro(track: Track, cutoff_hz: float, slope: float, speed_hz: float = 1.0) -> Track:
@@ -196,7 +212,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[str, Track]:
     """Raw and smoothed tracks of a clip by tracker, at the times at which all see a face."""
     from sender.extractor import open_extractor
-    from sender.smoothing import Smoother, unsmoothed
+    from sender.smoothing import Smoother, settings_of, unsmoothed
     from sender.source import nearest_to_ticks
     from sender.video import read_video
 
@@ -204,7 +220,7 @@ def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[
         name: unsmoothed(open_extractor(name, models=args.models, source=str(clip)))
         for name in dict.fromkeys(names)
     }
-    smoothers = {name: Smoother(e.schema) for name, e in extractors.items()}
+    smoothers = {name: Smoother(e.schema, settings_of(e.name)) for name, e in extractors.items()}
     rows: dict[str, list[TrackedFace]] = {n + kind: [] for n in extractors for kind in ("", "+")}
     try:
         for frame in nearest_to_ticks(read_video(clip), args.fps):
@@ -238,15 +254,16 @@ def main(argv: list[str]) -> int:
             "one_euro": one_euro(raw, 1.0, 20.0),
         }
         for subject, track in subjects.items():
-            result = asdict(compare(tracks[args.reference], track))
+            result = asdict(compare(tracks[args.reference], track, raw))
             name = f"jitter.{clip.stem}.{args.extractor}.{subject}"
             rows += [
-                Row(f"{name}.{field}", value, "ms" if field.startswith("lag") else "")
+                Row(f"{name}.{field}", value, "ms" if field in LAGS else "")
                 for field, value in result.items()
             ]
-            cells = [f"{v:.1f}" if f.startswith("lag") else f"{v:.2f}" for f, v in result.items()]
+            cells = [f"{v:.1f}" if f in LAGS else f"{v:.2f}" for f, v in result.items()]
             lines.append([f"{clip.stem[:28]}  {subject}", *cells])
-    header = ["clip", "coefficients", "angles", "worst angle", "lag ms", "90 %", "angles"]
+    header = ["clip", "coefficients", "angles", "worst angle", "lag ms", "90 %", "angles", "added",
+              "angles"]  # fmt: skip
     print_table(f"jitter of {args.extractor} ({args.reference} = 1) and lag", header, lines)
     if args.json is not None:
         write_json(args.json, document(["jitter", *argv], rows))

@@ -55,21 +55,12 @@ class Line:
     callee: Call
 
 
-@dataclass
 class LeavesThePicture:
     """A tracker that sees nobody for a while, by the time in the clip."""
 
-    inner: Extractor
-    start: float
-    stop: float
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def schema(self) -> str:
-        return self.inner.schema
+    def __init__(self, inner: Extractor, start: float, stop: float) -> None:
+        self.name, self.schema, self.inner = inner.name, inner.schema, inner
+        self.start, self.stop = start, stop
 
     def extract(self, frame: Frame) -> list[TrackedFace]:
         away = self.start <= (frame.media_time or 0.0) < self.stop

@@ -131,11 +131,22 @@ def test_smoothed_track_of_a_set_is_what_the_live_filter_sends() -> None:
     ]  # fmt: skip
     seen, sent = vectors(faces), vectors(run(faces))
     time = [f.params.capture_time for f in faces]
-    whole = smoothed_track(time, seen)
+    whole = smoothed_track(time, seen, tracker="mediapipe")
     np.testing.assert_allclose(whole, sent, atol=1e-5)
     assert np.abs(whole - seen).max() > 0.01
-    np.testing.assert_array_equal(smoothed_track(time[:20], seen[:20]), whole[:20])  # no peeking
+    np.testing.assert_array_equal(
+        smoothed_track(time[:20], seen[:20], tracker="mediapipe"), whole[:20]
+    )  # no peeking
     np.testing.assert_array_equal(whole[31], seen[31])  # after the gap
+
+
+def test_steadier_tracker_is_followed_more_closely() -> None:
+    seen = np.full((40, 49), 0.3)
+    seen[20:, :46] += 0.01
+    early, late = (smoothed_track(np.arange(40) / 30, seen, tracker=t)[21, BLINK]
+                   for t in ("facenet", "mediapipe-face-landmarker"))  # fmt: skip
+    assert 0.3 < late < early <= 0.31
+    assert early - late > 0.002
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-9, 0.3, 1.5, 3.0])
