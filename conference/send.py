@@ -29,7 +29,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--avatar", required=True, type=Path, metavar="ME.fwa", help="the avatar of who is seen")
     add("--to", required=True, metavar="INVITE", help="what `facewire receive` printed")
     add("--fps", type=float, default=20.0, help="frames per second; default 20")
-    add("--extractor", metavar="NAME", help="mediapipe or truth; default: the avatar's")
+    add(
+        "--extractor",
+        metavar="NAME",
+        help="facenet, mediapipe, cpem or truth; default: the avatar's",
+    )
     add(
         "--face",
         default="largest",

@@ -40,7 +40,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=60.0, metavar="N", help="of the call; default 60")
     add("--size", type=int, default=256, metavar="PX", help="of the pictures; default 256")
     add("--fps", type=float, default=20.0, help="frames per second; default 20")
-    add("--extractor", help="mediapipe or truth; default: the avatar's")
+    add("--extractor", help="default: the avatar's")
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     add("--json", type=Path, metavar="FILE", help="write the rows")
     args = p.parse_args(argv)
@@ -91,15 +91,17 @@ def individual(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """(p50, p95) in ms of each stage alone, and of a picture at each size."""
     from itertools import islice
 
+    from conference.outgoing import tracker_of
     from nerf.renderer import load_head
     from quic_transport.avatar_file import load_avatar
     from quic_transport.codec import FaceDecoder, FaceEncoder
     from sender.extractor import open_extractor
+    from sender.smoothing import smoothed
     from sender.video import read_video
 
     avatar = load_avatar(args.avatar)
-    name = args.extractor or ("truth" if avatar.meta.extractor == "truth" else "mediapipe")
-    extractor = open_extractor(name, models=args.models, source=str(args.clip))
+    name = args.extractor or tracker_of(avatar.meta)
+    extractor = smoothed(open_extractor(name, models=args.models, source=str(args.clip)))
     frames = list(islice(read_video(args.clip, warn=lambda _: None), WARM + RUNS))
     tracked = []
     out: dict[str, tuple[float, float]] = {}
