@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,19 +170,14 @@ def _found(folder: Path, path: Path, frames: list[dict[str, Any]]) -> list[Path]
 
 
 def _picture(folder: Path, place: str, frame: dict[str, Any]) -> Path | None:
-    def candidates() -> Iterator[Path]:
-        if "file_path" in frame:
-            base = folder / str(frame["file_path"])
-        else:
-            base = folder / place / str(frame["img_id"])
-        yield base
-        for suffix in PICTURES:
-            yield base.with_name(base.name + suffix)
-
-    inside = folder.resolve()
-    return next((p for p in candidates()
-                 if p.suffix.lower() in PICTURES and p.is_file()
-                 and p.resolve().is_relative_to(inside)), None)  # fmt: skip
+    relative = Path(str(frame["file_path"])) if "file_path" in frame else (
+        Path(place) / str(frame["img_id"])
+    )  # fmt: skip
+    if relative.is_absolute() or ".." in relative.parts:
+        return None  # a set names its own pictures, nothing else on this machine
+    base = folder / relative
+    names = (base, *(base.with_name(base.name + suffix) for suffix in PICTURES))
+    return next((p for p in names if p.suffix.lower() in PICTURES and p.is_file()), None)
 
 
 def _expressions(frames: list[dict[str, Any]]) -> tuple[NDArray[np.float32] | None, str]:
