@@ -104,9 +104,10 @@ class Outcome:
 def call(
     frames: int, *, seed: int = 1, k: float = 1.0, loss: float = 0.0, jitter: float = 0.0,
     gop: int = 100, draw: float = 0.03, absent: frozenset[int] = frozenset(),
-    congested: range = range(0), news_s: float = 0.02,
+    congested: range = range(0), news_s: float = 0.02, interval: float = INTERVAL,
 ) -> Outcome:  # fmt: skip
-    """Run `frames` captures at 20 fps through both cores; drawing takes `draw` seconds."""
+    """Run `frames` captures through both cores, one every `interval` seconds of the call (the fake
+    person moves by frames, not by time); drawing takes `draw` seconds."""
     world = World(np.random.default_rng(seed), loss=loss, jitter=jitter)
     sending, receiving = Timeline(SEND_DURATIONS), Timeline(RECEIVE_DURATIONS)
 
@@ -118,16 +119,17 @@ def call(
         on_absent=lambda since: world.news.append((world.now + news_s, since)),
     )  # fmt: skip
     receiver = ReceiveStream(
-        FaceDecoder(BOUNDS), PlayoutBuffer(PlayoutSettings(delay_frames=k)),
-        Cadence(CadenceSettings()), PoseControl(0.6), receiving, clock=clock,
+        FaceDecoder(BOUNDS),
+        PlayoutBuffer(PlayoutSettings(delay_frames=k, frame_interval=interval)),
+        Cadence(CadenceSettings(frame_interval=interval)), PoseControl(0.6), receiving, clock=clock,
     )  # fmt: skip
     shown, log, veils = [], [], []
     busy_until, job, at = 0.0, None, 0.0
-    end = frames * INTERVAL + 1.0
+    end = frames * interval + 1.0
     captured = 0
     while at < end:  # a millisecond at a time; the sender's own costs move its frames' stamps only
         world.now = at
-        if captured < frames and at >= captured * INTERVAL:
+        if captured < frames and at >= captured * interval:
             world.congested = captured in congested
             sender.process(Frame(captured, at, IMAGE))
             captured += 1
@@ -166,6 +168,21 @@ def test_simulated_call_clean_path_renders_every_frame_in_order_within_150_ms() 
     # 15 extract + 10 path + 50 buffer + 30 draw, of which 25 are done within the buffer's time
     assert 0.075 <= end_to_end.p50 <= 0.085
     assert end_to_end.p95 < 0.112  # at first nobody knows how long drawing takes
+
+
+@pytest.mark.parametrize("fps", [15.0, 20.0, 30.0, 60.0])
+def test_simulated_call_any_frame_rate_is_shown_in_time_and_told_of_an_absence(fps: float) -> None:
+    gone = frozenset(range(round(2 * fps), round(3 * fps)))
+    out = call(round(4.5 * fps), interval=1 / fps, draw=0.3 / fps, absent=gone)
+    balance = out.receiver.close()
+    assert balance.balanced
+    assert out.sent[Fate.SENT] == round(4.5 * fps) - len(gone)
+    assert balance.fates["rendered"] > 0.95 * out.sent[Fate.SENT]
+    delays = [at - p.capture_time for at, p in out.shown if at < 2.0 or at > 3.5]
+    assert np.median(delays) < 0.055 + 1 / fps
+    assert max(v for at, v in out.veils if 2.4 < at < 3.0) == 1.0
+    assert {v for at, v in out.veils if at > 3.4} == {0.0}
+    assert out.receiver.presence.absent_seconds(9.0) == pytest.approx(1.0, abs=1.5 / fps)
 
 
 def test_simulated_call_shows_what_was_captured_within_the_quantiser() -> None:
