@@ -3,7 +3,7 @@
 The rule: FB-Net knows faces of 27 to 58 pixels only, so it looks at smaller and smaller copies of
 the picture, each half of the one before. `search` looks closer, for small faces in large pictures,
 in tiles: a few at a time, since a close look at a whole picture takes longer than a frame lasts.
-What it finds are candidates; PE-Net decides.
+What it finds are candidates; PE-Net decides, with FB-Net's `vote` on the upright face.
 Reference: Zhang et al. 2016 (MTCNN: a small fully convolutional network over a pyramid).
 """
 
@@ -17,9 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sender.facenet.crop import MARGIN, FaceCrop
 from sender.facenet.reader import FB_FILE, WEIGHTS, open_network
 
 CELL_PX = 8
+SMALL = 27.0
+"""Pixels of the smallest face that FB-Net knows."""
 FACE_PX = 40.0
 """The size whose output is 0."""
 COARSE = 320
@@ -30,6 +33,7 @@ CLOSE = (640, 1280)
 ENLARGE = 2.0
 TILE = 448
 OVERLAP = 72
+VOTE_PX = 96
 LIKELY = 0.3
 """Score from which a cell counts."""
 MOST = 8
@@ -69,12 +73,13 @@ class FaceDetector:
         """`weights`: the folder of the networks, the shipped ones by default."""
         self._session = open_network((weights or WEIGHTS) / FB_FILE)
 
-    def look(self, image: Image) -> list[FaceBox]:
-        """Candidates of 9 % of the shorter side and more, the largest first."""
+    def look(self, image: Image, smallest: float = 0.0) -> list[FaceBox]:
+        """Candidates of 9 % of the shorter side and more, and of `smallest` pixels and more, the
+        largest first."""
         import cv2
 
         height, width = image.shape[:2]
-        scale = COARSE / min(width, height)
+        scale = min(COARSE / min(width, height), SMALL / max(smallest, 1e-6))
         copy = _resized(image, scale)
         found: list[FaceBox] = []
         for _ in range(LEVELS):
@@ -96,6 +101,15 @@ class FaceDetector:
                 for box in self.boxes(copy, copy.shape[1] / w, copy.shape[0] / h)
             ]
         return apart(found)
+
+    def vote(self, image: Image, crop: FaceCrop) -> float:
+        """0..1: whether FB-Net too sees a face in PE-Net's `crop`, upright and well centred."""
+        side = crop.side * (VOTE_PX / (MARGIN * FACE_PX))
+        copy = FaceCrop(crop.x, crop.y, side, crop.angle).cut(image, VOTE_PX)
+        out = self._session.run(None, {"picture": copy[None]})[0][0]
+        middle = VOTE_PX // CELL_PX // 2
+        near = out[0, middle - 2 : middle + 2, middle - 2 : middle + 2]
+        return float(1.0 / (1.0 + np.exp(-near.max())))
 
     def boxes(self, copy: Image, scale_x: float = 1.0, scale_y: float = 1.0) -> list[FaceBox]:
         """Candidates of 27 to 58 pixels in `copy`, in pixels of what it is a copy of."""

@@ -20,7 +20,7 @@ from quic_transport.params import FaceParams
 from sender.extractor import TrackedFace
 from sender.facenet.crop import MARGIN, FaceCrop
 from sender.facenet.detector import FaceBox, FaceDetector, close_tiles, tile_around
-from sender.facenet.follow import ACQUIRE, Track, acquired, followed
+from sender.facenet.follow import Track, acquired, followed
 from sender.facenet.reader import FaceReader, FaceReading, focal_of
 from sender.frames import Frame
 from sender.portrait_crop import crop_of
@@ -28,12 +28,12 @@ from sender.portrait_crop import crop_of
 MAX_FACES = 2
 SECOND_FACE_S = 1.0
 """Seconds of capture time between looks for another face."""
+SECOND_SIZE = 0.6
+"""A second face is at least so large, relative to the first."""
 SEARCH_EVERY = 3
 """Frames without a face between close looks."""
 SEARCH_TILES = 4
 """Tiles of a close look; the first one takes all."""
-CLOSE_ACQUIRE = 0.97
-"""Presence that a face found in a close look needs: there are many more places to be wrong in."""
 
 Image = NDArray[np.uint8]
 Refine = Callable[[Frame, TrackedFace, FaceReading], TrackedFace]
@@ -68,7 +68,9 @@ class FacenetExtractor:
         due = not 0 <= now - self._looked_at < SECOND_FACE_S and len(self._tracks) < MAX_FACES
         if lost or due or not self._tracks:
             self._looked_at = now
-            self._take(image, now, self._detector.look(image), ACQUIRE)
+            sizes = [SECOND_SIZE * track.place.side / MARGIN for track in self._tracks]
+            smallest = 0.0 if lost or not sizes else max(sizes)
+            self._take(image, now, self._detector.look(image, smallest))
         if not self._tracks:
             self._search(image, now, lost)
         self._alone = 0 if self._tracks else self._alone + 1
@@ -96,9 +98,10 @@ class FacenetExtractor:
         """Find the known faces in the next picture; those that are gone."""
         lost = []
         for track in self._tracks:
-            reading = followed(self.read, image, track.predicted(now))
+            vote = self._detector.vote
+            reading = followed(self.read, vote, image, track.predicted(now))
             if reading is None and track.velocity != (0.0, 0.0):  # it may have stopped
-                reading = followed(self.read, image, track.place)
+                reading = followed(self.read, vote, image, track.place)
             if reading is None:
                 lost.append(track)
             else:
@@ -113,7 +116,7 @@ class FacenetExtractor:
         self._tracks = kept
         return lost
 
-    def _take(self, image: Image, now: float, boxes: Iterable[FaceBox], believed: float) -> None:
+    def _take(self, image: Image, now: float, boxes: Iterable[FaceBox]) -> None:
         """Follow those candidates that PE-Net confirms and that are not followed yet."""
         for box in boxes:
             if len(self._tracks) == MAX_FACES:
@@ -121,7 +124,7 @@ class FacenetExtractor:
             crop = FaceCrop(box.x, box.y, MARGIN * box.size, 0.0)
             if any(_same(crop, track.place) for track in self._tracks):
                 continue
-            reading = acquired(self.read, image, crop, believed)
+            reading = acquired(self.read, self._detector.vote, image, crop)
             if reading is None:
                 continue
             track = Track(reading, reading.crop, now)
@@ -139,7 +142,7 @@ class FacenetExtractor:
             count = len(every) if self._tile == 0 else min(SEARCH_TILES, len(every))
             tiles += [every[(self._tile + k) % len(every)] for k in range(count)]
             self._tile += count
-        self._take(image, now, self._detector.search(image, tiles), CLOSE_ACQUIRE)
+        self._take(image, now, self._detector.search(image, tiles))
 
     def _face(self, frame: Frame, reading: FaceReading) -> TrackedFace:
         height, width = frame.image.shape[:2]

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from sender.facenet.crop import FaceCrop, crop_around
 from sender.facenet.reader import FaceReading
 
-ACQUIRE, KEEP = 0.9, 0.4
+ACQUIRE, KEEP = 0.95, 0.5
 """Presence from which a face is believed to be one, and below which it is gone."""
+SURE = 0.98
+"""Presence below which FB-Net is asked about a face that is followed."""
+ACQUIRE_VOTE, KEEP_VOTE = 0.6, 0.2
+"""FB-Net's vote from which a face is believed, and below which a doubtful one is gone."""
 PASSES = 4
 """Readings at most of a new candidate."""
 OFF = 0.10
@@ -31,6 +35,7 @@ MIN_SIDE_PX = 24.0
 
 Image = NDArray[np.uint8]
 Read = Callable[[Image, FaceCrop], FaceReading]
+Vote = Callable[[Image, FaceCrop], float]
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +93,7 @@ def sane(crop: FaceCrop, width: int, height: int) -> bool:
     )
 
 
-def followed(read: Read, image: Image, crop: FaceCrop) -> FaceReading | None:
+def followed(read: Read, vote: Vote, image: Image, crop: FaceCrop) -> FaceReading | None:
     """The face that was predicted to be in `crop`; None if it is gone."""
     height, width = image.shape[:2]
     reading = read(image, crop)
@@ -99,19 +104,19 @@ def followed(read: Read, image: Image, crop: FaceCrop) -> FaceReading | None:
         return None
     far = off(crop, place)
     if far > OFF:
-        again = read(image, place)
-        second = crop_around(again.landmarks)
-        if again.presence < KEEP or not sane(second, width, height):
+        reading = read(image, place)
+        second = crop_around(reading.landmarks)
+        if reading.presence < KEEP or not sane(second, width, height):
             return None
         if off(place, second) > max(0.5 * far, OFF):  # running away: no face holds it
             return None
-        return again
+        place = second
+    if reading.presence < SURE and vote(image, place) < KEEP_VOTE:
+        return None
     return reading
 
 
-def acquired(
-    read: Read, image: Image, crop: FaceCrop, believed: float = ACQUIRE
-) -> FaceReading | None:
+def acquired(read: Read, vote: Vote, image: Image, crop: FaceCrop) -> FaceReading | None:
     """The face of a candidate, after at least two refinements; None if there is none."""
     height, width = image.shape[:2]
     first = crop
@@ -123,6 +128,7 @@ def acquired(
         if not sane(place, width, height) or off(first, place) > 0.9:
             return None
         if k >= 2 and off(crop, place) < OFF / 2:
-            return reading if reading.presence >= believed else None
+            sure = reading.presence >= ACQUIRE and vote(image, place) >= ACQUIRE_VOTE
+            return reading if sure else None
         crop = place
     return None

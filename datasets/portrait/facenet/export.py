@@ -158,7 +158,7 @@ def _run(data: bytes) -> Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
 
 
 def halved(model: Any) -> Any:
-    """The same ONNX model with its larger weights stored as float16 and cast where they are used."""
+    """The same ONNX model, its larger weights stored as float16 and cast where they are used."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph

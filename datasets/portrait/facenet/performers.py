@@ -7,14 +7,15 @@ another person, room, light, pose and place in the picture.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerf.camera import Camera, rotation_matrix
-from portrait.facenet.pack import POINTS, PackWriter, crop_box, cut
+from portrait.facenet.label import add_face
+from portrait.facenet.pack import POINTS, PackWriter
 from portrait.performer.performance import Score
 from portrait.performer.person import Person
 from portrait.performer.render import render
@@ -25,7 +26,6 @@ from sender.mediapipe_extractor import focal_of
 PICTURE_PX = 288
 SHOTS = 6  # pictures per person
 MAX_TURN = np.radians([28.0, 48.0, 25.0])  # pitch, yaw, roll at the ends of the range
-SHAPES = tuple(f"performer:{n}" for n in ARKIT46)
 
 
 Shot = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -54,7 +54,7 @@ def shots_of(seed: int, rng: np.random.Generator) -> list[Shot]:
     return out
 
 
-def make(seeds: range, folder: Path) -> int:
+def make(seeds: range, folder: Path, report: Callable[[str], None] = print) -> int:
     """Write the pack `folder` of these performers; the number of crops."""
     from sender.mediapipe_extractor import MediaPipeExtractor
 
@@ -67,30 +67,9 @@ def make(seeds: range, folder: Path) -> int:
             faces = teacher._detect(Frame(0, 0.0, picture), whole, video=False)
             if len(faces) != 1 or len(faces[0].landmarks) != POINTS:
                 continue
-            box = crop_box(faces[0].landmarks)
-            points = (faces[0].landmarks - np.array(box[:2])) * (144 / box[2])
-            matrix = faces[0].pose.copy()
-            matrix[:3, 3] *= 100
-            k = 144 / box[2]
-            camera = (focal_of(PICTURE_PX) * k, (PICTURE_PX / 2 - box[0]) * k,
-                      (PICTURE_PX / 2 - box[1]) * k)  # fmt: skip
-            writer.add(cut(picture, box), index, points, expression, matrix, camera)
+            add_face(writer, index, Frame(0, 0.0, picture), faces[0], expression)
         if index % 50 == 49:
-            print(f"{index + 1} of {len(seeds)} performers, {len(writer)} crops", flush=True)
+            report(f"{index + 1} of {len(seeds)} performers, {len(writer)} crops")
     teacher.close()
     writer.write(folder)
     return len(writer)
-
-
-def main() -> None:
-    """`python -m portrait.facenet.performers FIRST LAST DIR`."""
-    p = argparse.ArgumentParser(description="crops of performers with exact expressions")
-    p.add_argument("first", type=int)
-    p.add_argument("last", type=int)
-    p.add_argument("folder", type=Path)
-    a = p.parse_args()
-    print(make(range(a.first, a.last), a.folder), "crops")
-
-
-if __name__ == "__main__":
-    main()

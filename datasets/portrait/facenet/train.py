@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 import math
 import multiprocessing as mp
-import os
+import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 
 from portrait.facenet.batches import Batch, Sampler
 from portrait.facenet.samples import Faces, sample
+from quic_transport.errors import LocalError
 from quic_transport.params import EXPRESSION_DIM
 
 MEET_EVERY = 16  # steps between averages
 SAVE_EVERY_S = 60.0
+PATIENCE_S = 300.0  # at a meeting
 EMA = 0.98  # per meeting
 WARM_UP = 0.02  # share of the run
 
@@ -81,12 +84,22 @@ class Shared:
         self.barrier = context.Barrier(workers)
         self.array = np.ctypeslib.as_array(self._memory).reshape(workers, size)
 
+    def meet(self) -> None:
+        """Wait for all; LocalError if one never comes."""
+        try:
+            self.barrier.wait(PATIENCE_S)
+        except threading.BrokenBarrierError as error:
+            raise LocalError(
+                "a training process died, probably for want of memory: use fewer --workers and "
+                "give the same command again, it goes on from the last minute"
+            ) from error
+
     def average(self, rank: int, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mean of what all workers brought."""
         self.array[rank] = vector
-        self.barrier.wait()
+        self.meet()
         mean = self.array.mean(axis=0)
-        self.barrier.wait()
+        self.meet()
         return np.asarray(mean, dtype=np.float32)
 
 
@@ -135,7 +148,7 @@ def train(net: Any, sampler: Sampler, plan: TrainPlan, report: Any = print) -> d
         process.start()
     try:
         facts = _work(0, *arguments, report=report)
-    except KeyboardInterrupt:
+    except BaseException:
         for process in others:
             process.terminate()
         raise
@@ -160,8 +173,8 @@ def _work(
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    if rank:
-        os.nice(0)
+    if rank:  # Ctrl-C is the first worker's business
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     rng = np.random.default_rng([plan.seed, rank, int(start.get("spent", 0))])
     net.train().to(memory_format=torch.channels_last)
     performer = performer.requires_grad_(True)
@@ -205,11 +218,11 @@ def _work(
         unflat(state, mean)
         ema = EMA * ema + (1 - EMA) * mean
         spent = float(clock[0])
-        shared.barrier.wait()
+        shared.meet()
         shared.array[rank, 0] = spent
-        shared.barrier.wait()
+        shared.meet()
         spent = float(shared.array[:, 0].max())  # all stop at the same step
-        shared.barrier.wait()
+        shared.meet()
         over = spent >= 60 * plan.minutes
         if rank == 0 and (over or time.monotonic() - saved > SAVE_EVERY_S):
             saved = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,30 @@ from portrait.facenet.samples import Faces
 from portrait.facenet.windows import draw_windows
 
 
-def train_fb(net: Any, faces: Faces, performers: Faces | None, empty: NDArray[np.uint8],
-             minutes: float, seed: int = 0, report: Any = print) -> dict[str, float]:  # fmt: skip
-    """Train `net` in place for `minutes` of wall time; facts about the end of the run."""
+def train_fb(
+    net: Any, faces: Faces, performers: Faces | None, empty: NDArray[np.uint8], minutes: float,
+    seed: int = 0, report: Any = print, checkpoint: Path | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train `net` in place for `minutes` of wall time; facts about the end of the run.
+
+    With `checkpoint` the run goes on where it was stopped, to the half minute.
+    """
     import torch
     from torch.nn import functional as F
 
-    rng = np.random.default_rng([seed, 0xFB])
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
     net.train().to(memory_format=torch.channels_last)
-    began, said, step, mean = time.monotonic(), time.monotonic(), 0, 0.0
+    step, mean, before = 0, 0.0, 0.0
     ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
-    while (progress := (time.monotonic() - began) / (60 * minutes)) < 1:
+    if checkpoint is not None and checkpoint.exists():
+        start = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(start["net"])
+        optimiser.load_state_dict(start["optimiser"])
+        ema, step, before = start["ema"], start["step"], start["spent"]
+        report(f"FB-Net: going on after {before / 60:.1f} minutes")
+    rng = np.random.default_rng([seed, 0xFB, step])
+    began = said = time.monotonic()
+    while (progress := (before + time.monotonic() - began) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = 2e-5 + 2e-3 * 0.5 * (1 + math.cos(math.pi * progress))
         w = draw_windows(faces, performers, empty, rng, 64)
@@ -59,6 +72,12 @@ def train_fb(net: Any, faces: Faces, performers: Faces | None, empty: NDArray[np
         mean = 0.98 * mean + 0.02 * float(loss.detach())
         if time.monotonic() - said > 30:
             said = time.monotonic()
+            if checkpoint is not None:
+                part = checkpoint.with_suffix(".part")
+                spent = before + said - began
+                torch.save({"net": net.state_dict(), "ema": ema, "step": step, "spent": spent,
+                            "optimiser": optimiser.state_dict()}, part)  # fmt: skip
+                part.replace(checkpoint)
             seen = f"{step * 64 / 1e3:.0f} k windows"
             report(f"FB-Net {100 * progress:.0f} %: {seen}, loss {mean:.3f}")
     net.load_state_dict(ema)
