@@ -94,11 +94,11 @@ class Agreement:
     error_raw: Floats
     """[46], with it."""
     rotation: Floats
-    """[N] degrees between the two poses."""
+    """[N] degrees between the two poses; empty where the teacher's are not the whole picture's."""
     rotation_free: Floats
     """[N], one constant turn of the clip removed."""
     angles: Floats
-    """[N, 3] absolute differences of pitch, yaw, roll, degrees."""
+    """[N, 3] absolute differences of pitch, yaw, roll, degrees; or empty likewise."""
     landmarks: Floats
     """[N] percent of the inter-eye distance; empty where the landmarks are other points."""
 
@@ -107,16 +107,20 @@ def agreement(
     expression: tuple[ArrayLike, ArrayLike],
     rotation: tuple[ArrayLike, ArrayLike],
     landmarks: tuple[ArrayLike, ArrayLike] | None,
+    absolute: bool = True,
 ) -> Agreement:
-    """(said, wanted) of N ≥ 1 frames: [N, 46], [N, 3, 3], and [N, 478, 2] where comparable."""
+    """(said, wanted) of N ≥ 1 frames: [N, 46], [N, 3, 3], and [N, 478, 2] where comparable;
+    `absolute`: whether poses can be compared as they are."""
     said, wanted = (np.asarray(r, dtype=np.float64) for r in rotation)
     gap = np.array([euler_angles(a) - euler_angles(b) for a, b in zip(said, wanted, strict=True)])
     gap = np.abs((gap + math.pi) % (2 * math.pi) - math.pi)
     a, b = (np.asarray(e, dtype=np.float64) for e in expression)
     return Agreement(
         len(a), within_r(a, b), offset_free_error(a, b), np.abs(a - b).mean(axis=0),
-        degrees_between(said, wanted), degrees_between(turned_back(said, wanted), wanted),
-        np.degrees(gap), landmark_error(*landmarks) if landmarks is not None else np.zeros(0),
+        degrees_between(said, wanted)[: None if absolute else 0],
+        degrees_between(turned_back(said, wanted), wanted),
+        np.degrees(gap)[: None if absolute else 0],
+        landmark_error(*landmarks) if landmarks is not None else np.zeros(0),
     )  # fmt: skip
 
 
@@ -146,7 +150,7 @@ def facts_of(a: Agreement) -> dict[str, float]:
         for kind, share in (("p50", 50), ("p95", 95)):
             facts[f"{name}_{kind}"] = float(np.percentile(values, share)) if len(values) else np.nan
     for name, column in zip(("pitch", "yaw", "roll"), a.angles.T, strict=True):
-        facts[f"{name}_p50"] = float(np.median(column))
+        facts[f"{name}_p50"] = middle(column)
     return facts
 
 
@@ -171,5 +175,6 @@ def over_clips(clips: Mapping[str, Agreement]) -> dict[str, float]:
     facts |= {f"r_{name}": value for name, value in by_group(each).items()}
     for name in ("rotation", "rotation_free"):
         frames = np.concatenate([getattr(a, name) for a in clips.values()])
-        facts[f"all_{name}_p50"], facts[f"all_{name}_p95"] = np.percentile(frames, [50, 95])
+        if len(frames):
+            facts[f"all_{name}_p50"], facts[f"all_{name}_p95"] = np.percentile(frames, [50, 95])
     return {key: float(value) for key, value in facts.items()}

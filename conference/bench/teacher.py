@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from quic_transport.errors import LocalError
 from quic_transport.params import ARKIT46
 
-SCHEME = 1  # what is labelled and how: part of the key
+SCHEME = 2  # what is labelled and how: part of the key
 MOST = 600  # labelled frames of a clip
 RUN = 50  # consecutive frames of a run, where the clip has more
 PEOPLE = 2
@@ -52,6 +52,8 @@ class Person:
     """Float32 [N, 46], the arkit46 of them."""
     pose: Floats
     """Float64 [N, 4, 4], head → camera in metres of the whole picture's 63° camera."""
+    whole: NDArray[np.bool_]
+    """[N]: the pose was seen in the whole picture, not carried over from a region of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +160,8 @@ def read_labels(path: Path) -> Labels:
         labels = Labels(archive["index"], archive["time"], int(archive["frames"]),
                         (int(archive["width"]), int(archive["height"])), people)  # fmt: skip
     n = len(labels.index)
-    wanted = [(n,), (n, POINTS, 2), (n, POINTS), (n, SHAPES), (n, len(ARKIT46)), (n, 4, 4)]
+    wanted = [(n,), (n, POINTS, 2), (n, POINTS), (n, SHAPES), (n, len(ARKIT46)), (n, 4, 4),
+              (n,)]  # fmt: skip
     for person in people:
         if [getattr(person, name).shape for name in Person.__slots__] != wanted:
             raise ValueError(f"{path.name} has arrays of unexpected shapes")
@@ -174,6 +177,7 @@ class Face:
     blendshapes: Floats
     expression: Floats
     pose: Floats
+    whole: bool
 
     @property
     def place(self) -> tuple[float, float, float]:
@@ -247,4 +251,6 @@ def _person(column: list[Face | None]) -> Person:
             for name, array in arrays.items():
                 array[i] = getattr(face, name)
             pose[i] = face.pose
-    return Person(np.array([face is not None for face in column]), pose=pose, **arrays)
+    found = np.array([face is not None for face in column])
+    whole = np.array([face is not None and face.whole for face in column])
+    return Person(found, pose=pose, whole=whole, **arrays)

@@ -163,6 +163,7 @@ def compared(schema: str, match: Match) -> Agreement:
         (said, person.expression[rows]),
         (np.array([face.pose[:3, :3] for face in match.faces]), person.pose[rows, :3, :3]),
         (landmarks, person.landmarks[rows]) if comparable else None,
+        absolute=bool(person.whole[rows].mean() > 0.5),
     )
 
 
@@ -174,5 +175,5 @@ def brief(result: Result) -> str:
     if result.agreement is None:
         return f"{result.name}: the face was never found"
     return (f"{result.name}: r {f['r']:.2f}, MAE {f['mae']:.3f}, "
-            f"rotation {f['rotation_p50']:.1f}°, {100 * f['presence']:.1f} % found, "
-            f"{f['tracking_ms_p50']:.1f} ms")  # fmt: skip
+            f"rotation {f['rotation_p50']:.1f}° ({f['rotation_free_p50']:.1f}° without offset), "
+            f"{100 * f['presence']:.1f} % found, {f['tracking_cpu_ms_p50']:.1f} ms")  # fmt: skip

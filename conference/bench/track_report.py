@@ -101,9 +101,11 @@ def headlines(results: Sequence[Result]) -> list[str]:
     return [
         f"{number} clips: median r {facts['r']:.3f} ({groups}); MAE {facts['mae']:.4f}; "
         f"rotation {facts['rotation_p50']:.2f}° / {facts['rotation_p95']:.2f}° (p50 / p95, medians "
-        f"of clips), {facts['all_rotation_p50']:.2f}° / {facts['all_rotation_p95']:.2f}° (frames), "
+        f"of clips), {facts.get('all_rotation_p50', math.nan):.2f}° / "
+        f"{facts.get('all_rotation_p95', math.nan):.2f}° (frames), "
         f"{facts['rotation_free_p50']:.2f}° / {facts['rotation_free_p95']:.2f}° without a clip's "
-        f"constant turn; {facts['tracking_ms_p50']:.2f} ms a tracking frame."
+        f"constant turn; {facts['tracking_ms_p50']:.2f} ms a tracking frame "
+        f"({facts['tracking_cpu_ms_p50']:.2f} ms of processor time)."
     ]
 
 

@@ -7,10 +7,8 @@ pictures, so that finding the face again is measured as well, and smoothing is i
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,47 +154,46 @@ def nearest(landmarks: NDArray[np.float32], people: Sequence[Person], row: int) 
 
 
 def costs(moments: Sequence[Sequence[Frame]], open_tracker: Opener) -> Cost:
-    """The second pass: frames are in memory, one core."""
+    """The second pass: frames are in memory."""
     from sender.smoothing import SmoothedExtractor
 
     lists: dict[str, list[float]] = {"track": [], "cpu": [], "acquire": [], "search": []}
     delays, empty_found, empty_count = [], 0, 0
-    with one_core():
-        opened = open_tracker()
-        tracker = opened if isinstance(opened, SmoothedExtractor) else SmoothedExtractor(opened)
-        clock = 0.0
+    opened = open_tracker()
+    tracker = opened if isinstance(opened, SmoothedExtractor) else SmoothedExtractor(opened)
+    clock = 0.0
 
-        def step(frame: Frame) -> tuple[bool, float, float]:
-            nonlocal clock
-            clock += 0.04
-            timed = replace(frame, capture_time=clock)
-            wall, cpu = time.perf_counter(), time.process_time()
-            found = bool(tracker.extract(timed))
-            return (found, 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu))
+    def step(frame: Frame) -> tuple[bool, float, float]:
+        nonlocal clock
+        clock += 0.04
+        timed = replace(frame, capture_time=clock)
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = bool(tracker.extract(timed))
+        return (found, 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu))
 
-        try:
-            for frame in [m[0] for m in moments[:3]]:  # warm
-                step(frame)
-            for moment in moments:
-                nothing = np.full_like(moment[0].image, 127)
-                for k in range(EMPTY):
-                    found, wall, _ = step(replace(moment[0], image=nothing))
-                    empty_count, empty_found = empty_count + 1, empty_found + found
-                    if not found and k > 0:
-                        lists["search"].append(wall)
-                before, delay = False, np.inf
-                for k, frame in enumerate(there_and_back(moment), start=1):
-                    found, wall, cpu = step(frame)
-                    delay = min(delay, k if found else np.inf)
-                    if found and before:
-                        lists["track"].append(wall)
-                        lists["cpu"].append(cpu)
-                    else:
-                        lists["acquire" if found else "search"].append(wall)
-                    before = found
-                delays.append(delay)
-        finally:
-            tracker.close()
+    try:
+        for frame in [m[0] for m in moments[:3]]:  # warm
+            step(frame)
+        for moment in moments:
+            nothing = np.full_like(moment[0].image, 127)
+            for k in range(EMPTY):
+                found, wall, _ = step(replace(moment[0], image=nothing))
+                empty_count, empty_found = empty_count + 1, empty_found + found
+                if not found and k > 0:
+                    lists["search"].append(wall)
+            before, delay = False, np.inf
+            for k, frame in enumerate(there_and_back(moment), start=1):
+                found, wall, cpu = step(frame)
+                delay = min(delay, k if found else np.inf)
+                if found and before:
+                    lists["track"].append(wall)
+                    lists["cpu"].append(cpu)
+                else:
+                    lists["acquire" if found else "search"].append(wall)
+                before = found
+            delays.append(delay)
+    finally:
+        tracker.close()
     return Cost(
         np.array(lists["track"]), np.array(lists["cpu"]), np.array(lists["acquire"]),
         np.array(lists["search"]), np.array(delays), empty_found / max(empty_count, 1),
@@ -209,18 +206,3 @@ def there_and_back(frames: Sequence[Frame]) -> list[Frame]:
     while len(out) < MOMENT and len(frames) > 1:
         out += frames[-2::-1] if out[-1] is frames[-1] else frames[1:]
     return out
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Keep this thread, and those that it starts, on one core where the system can do that."""
-    try:
-        cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {max(cores)})
-    except (AttributeError, OSError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)

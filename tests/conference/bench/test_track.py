@@ -52,6 +52,7 @@ def person(found: np.ndarray, shift: float = 0.0) -> Person:
     return Person(
         found, np.array([points(i) + np.float32(shift) for i in range(COUNT)]),
         np.zeros((COUNT, 478), np.float32), np.zeros((COUNT, 52), np.float32), EXPRESSION, POSE,
+        found,
     )  # fmt: skip
 
 
@@ -240,7 +241,7 @@ def test_chosen_frames_are_runs_spread_over_the_clip(count: int, most: int, run:
 def made_face(x: float, size: float) -> Face:
     marks = (CLOUD / 30 * size + np.array([x, 50])).astype(np.float32)
     zeros = np.zeros(478, np.float32)
-    return Face(marks, zeros, np.zeros(52, np.float32), np.zeros(46, np.float32), np.eye(4))
+    return Face(marks, zeros, np.zeros(52, np.float32), np.zeros(46, np.float32), np.eye(4), True)
 
 
 def test_people_keep_their_column_when_the_other_becomes_larger() -> None:
