@@ -237,10 +237,11 @@ class Sending:
         if not rates:
             return "waiting for the first picture"
         others = ", ".join(f"{n} {name}" for name, n in fates.items() if n and name != "sent")
+        away = "  NO FACE" if self._stream.absent else ""
         return (
-            f"{self._seconds:6.1f} s  sent {fates['sent']} frames{f' ({others})' if others else ''}"
-            f"  payload {rates['payload kbps']:.1f} kbps  wire {rates['wire kbps sent']:.1f} up "
-            f"{rates['wire kbps received']:.1f} down"
+            f"{self._seconds:6.1f} s{away}  sent {fates['sent']} frames"
+            f"{f' ({others})' if others else ''}  payload {rates['payload kbps']:.1f} kbps  "
+            f"wire {rates['wire kbps sent']:.1f} up {rates['wire kbps received']:.1f} down"
         )
 
     def report(self) -> CallReport:

@@ -154,6 +154,11 @@ class SendStream:
             if self._on_absent is not None:
                 self._on_absent(self._missed_since)
 
+    @property
+    def absent(self) -> bool:
+        """Whether the receiver has been told that there is no face, and that still holds."""
+        return self._told
+
     def absent_seconds(self, now: float) -> float:
         """Seconds of capture time up to `now` for which the face stayed away."""
         if not self._told or self._missed_since is None:

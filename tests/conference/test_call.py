@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from conference.exchange import Exchange
@@ -45,6 +46,20 @@ class Both:
     sender_failure: FacewireError | None = None
     receiver_failure: FacewireError | None = None
     errors: list[BaseException] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    """What the sender's status line would have shown."""
+
+
+class Watched(StatusLine):
+    """A status line that is due at every look."""
+
+    def __init__(self, sending: Sending, lines: list[str]) -> None:
+        super().__init__()
+        self.sending, self.lines = sending, lines
+
+    def due(self, now: float) -> bool:
+        self.lines.append(self.sending.line())
+        return super().due(now)
 
 
 @dataclass
@@ -108,7 +123,8 @@ def run_call(
             try:
                 assert exchange.wait(lambda: exchange.peer_ready, 20)
                 sending = Sending(face, exchange)
-                sending.run(sender_stop, StatusLine())
+                watched = Watched(sending, both.lines)
+                sending.run(sender_stop, watched)
                 sending.finish()
                 both.sender, both.sender_failure = sending.report(), sending.failure()
             except BaseException as error:
@@ -207,6 +223,10 @@ def test_call_face_that_leaves_is_veiled_on_the_other_side_and_comes_back(
     for report in (sender, receiver):
         assert report.rates["times without a face"] == 1
         assert report.rates["seconds without a face"] == pytest.approx(1.4, abs=0.3)
+    away = ["NO FACE" in line for line in both.lines]
+    assert 0.1 < np.mean(away) < 0.6
+    assert not away[0]
+    assert not away[-1]
     greys = corner_greys(tmp_path / "out.mp4")
     clear, dim = max(greys), min(greys)
     assert dim < 0.75 * clear
