@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sender.cpem.export import BGR_MEAN
 from sender.cpem.faceboxes import FBNet
-from sender.cpem.resnet50 import PENet
+from sender.cpem.resnet50 import HEADS, PENet
 
 BRIGHT, DARK = 220, 20
 
@@ -45,13 +45,23 @@ def lively(net: nn.Module, seed: int) -> None:
 
 
 def pe_net() -> PENet:
-    """PE-Net whose answers depend on the picture and put the head before the camera."""
+    """PE-Net whose answers depend on the picture and put the head before the camera.
+
+    Over coloured patches every output has the mean 0 and the spread that it is given here.
+    """
     net = PENet()
     lively(net, 1)
-    for name, spread in (("fc_angles", 0.3), ("fc_tran", 0.3), ("fc_bs", 3.0)):
-        head = net.get_submodule(name)
-        assert isinstance(head, nn.Linear)
-        head.weight.mul_(spread)
+    kept: list[Tensor] = []
+    hook = net.get_submodule("layer4").register_forward_hook(lambda _m, _i, out: kept.append(out))
+    net(torch.cat([as_rgb(patchwork(224, 224, seed)) for seed in range(5)]))
+    hook.remove()
+    features = kept[0].mean(dim=(2, 3))  # [5, 2048]
+    for name, _, dim in HEADS:
+        weight = torch.randn(dim, 2048)
+        answers = features @ weight.T
+        scale = {"fc_angles": 0.3, "fc_tran": 0.1}.get(name, 1.0) / answers.std(dim=0)
+        net.get_submodule(name).get_parameter("weight").copy_(weight * scale[:, None])
+        net.get_submodule(name).get_parameter("bias").copy_(-(answers.mean(dim=0) * scale))
     return net
 
 
