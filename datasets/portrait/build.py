@@ -8,10 +8,9 @@ crop is the live sender's (sender.portrait_crop), unsmoothed: what is trained on
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from portrait import background, frames, masks, poses, torso, training_file
 from portrait.checks import Verdict
 from portrait.facts import face_px
 from portrait.footage import Material, VideoFootage, hash_files
-from portrait.lock import only_one
 from portrait.options import BuildOptions, BuildSummary
 from portrait.report import write_report
 from portrait.segmentation import open_segmenter
@@ -34,19 +32,17 @@ from portrait.steps import (
     LEDGER,
     POSES,
     SEGMENTATION,
-    STEPS,
     TORSO,
     TRAINING_FILE,
     Ledger,
     Step,
     read_ledger,
 )
+from portrait.target import only_one, publish, refuse_occupied, take_over
 from portrait.tracks import Progress, Selection, Tracks
 from quic_transport.errors import LocalError
 from sender.extractor import open_extractor
 from sender.truth_extractor import truth_path
-
-OWN = (LEDGER, *(name for step in STEPS for name in step.outputs))
 
 
 def no_progress(stage: str, done: int, total: int | None) -> None:
@@ -73,15 +69,17 @@ def material_of(footage: VideoFootage, options: BuildOptions) -> Material:
         open_extractor=lambda: open_extractor(name, models=models, source=str(video)),
         open_segmenter=lambda: open_segmenter(name, models, video),
         exact=exact,
-        tracker=tracker_identity(name, video),
+        tracker=tracker_identity(name, models, video),
     )
 
 
-def tracker_identity(name: str, video: Path | None = None) -> str:
+def tracker_identity(name: str, models: Path | None, video: Path | None = None) -> str:
     """Changes whenever the extractor called `name` would say something else."""
-    weights = sorted((Path(sender.__file__).parent / name).glob("*.onnx"))
     if name == "truth" and video is not None and truth_path(video).is_file():
-        weights = [truth_path(video)]
+        return f"{name}:{hash_files([truth_path(video)])}"
+    weights = sorted((Path(sender.__file__).parent / name).rglob("*.onnx"))
+    if models is not None and models.is_dir():
+        weights += sorted(models.glob("*.onnx"))
     return f"{name}:{hash_files(weights)}"
 
 
@@ -94,12 +92,12 @@ def build_from(
     partial = out.with_name(out.name + ".partial")
     try:
         if not partial.exists() and (out / LEDGER).is_file():
-            _take_over(out, partial)
+            take_over(out, partial)
         partial.mkdir(parents=True, exist_ok=True)
         with only_one(partial):
             made = _Build(material, partial, options, progress)
             made.run()
-        _publish(partial, out)
+        publish(partial, out)
     except OSError as error:
         raise LocalError(
             f"{partial} cannot be written ({error.strerror or error}): make room or choose "
@@ -111,6 +109,10 @@ def build_from(
 class _Build:
     """One run through the steps."""
 
+    tracks: Tracks
+    kept: Tracks
+    verdict: Verdict
+
     def __init__(
         self, material: Material, folder: Path, options: BuildOptions, progress: Progress
     ) -> None:
@@ -119,48 +121,30 @@ class _Build:
         self.progress = progress
         self.kept_steps: list[str] = []
         self.warnings: list[str] = []
-        self.tracks: Tracks
-        self.verdict: Verdict
 
     def run(self) -> None:
         """All seven, each only as far as it is needed."""
-        material, folder = self.material, self.folder
-        source = material.footage.name
         self._step(FRAMES, self._frames_inputs(), self._look_and_cut)
         self._recall_frames()
-        tracks, verdict = self.tracks, self.verdict
-        kept = tracks.take(verdict.rows)
-        note = self.ledger.note(FRAMES)
-        schema, extractor = str(note["schema"]), str(note["extractor"])
-        self._step(SEGMENTATION, {"segmenter": self._segmenter_identity()}, lambda: {
-            "neckline": self._segment(kept, schema)})  # fmt: skip
-        self._step(BACKGROUND, {}, lambda: background.make_plate(
-            folder, material, tracks, verdict.rows, self.progress))  # fmt: skip
-        self._step(TORSO, {}, lambda: torso.make_torsos(folder, len(kept), self.progress))
-        self._step(
-            POSES,
-            {},
-            lambda: dict(zip(("median_px", "p95_px"), poses.make_poses(folder, kept), strict=True)),
-        )
-        self._step(
-            EXPRESSIONS,
-            {"held_out": self.options.held_out},
-            lambda: training_file.make_expressions(folder, kept, schema, self.options.held_out),
-        )
-        count = int(self.ledger.note(EXPRESSIONS)["train_frames"])
-        self.warnings += training_file.advice(kept)
+        self._step(SEGMENTATION, {"segmenter": self._segmenter_identity()}, self._segment)
+        self._step(BACKGROUND, {}, self._plate)
+        self._step(TORSO, {}, self._torsos)
+        self._step(POSES, {}, self._poses)
+        self._step(EXPRESSIONS, {"held_out": self.options.held_out}, self._expressions)
+        self.warnings += training_file.advice(self.kept)
         self.warnings += background.advice(self.ledger.note(BACKGROUND))
-        self._step(TRAINING_FILE, {"source": source}, lambda: self._training_file(
-            count, schema, extractor, source))  # fmt: skip
+        self._step(TRAINING_FILE, {"source": self.material.footage.name}, self._training_file)
 
-    def _step(self, step: Step, inputs: dict[str, Any], work: Callable[[], Any]) -> None:
+    def _step(
+        self, step: Step, inputs: dict[str, Any], work: Callable[[], Mapping[str, Any]]
+    ) -> None:
         started = time.monotonic()
         if not self.ledger.begin(step, inputs):
             self.kept_steps.append(step.name)
             self.progress(f"{step.title} (kept)", 1, 1)
             return
         self.progress(step.title, 0, None)
-        note = work() or {}
+        note = work()
         self.ledger.finish(step, time.monotonic() - started, **note)
 
     def _frames_inputs(self) -> dict[str, Any]:
@@ -184,45 +168,72 @@ class _Build:
         verdict = frames.judged(tracks, self.material.footage.name, self.warnings)
         frames.cut(self.folder, self.material, selection, tracks, verdict, self.progress)
         shutil.rmtree(self.folder / "tracks")
-        return {"extractor": extractor, "schema": schema, "warnings": self.warnings,
-                "looked_at": len(tracks), "kept": len(verdict.rows)}  # fmt: skip
+        return {
+            "extractor": extractor,
+            "schema": schema,
+            "warnings": self.warnings,
+            "looked_at": len(tracks),
+            "kept": len(verdict.rows),
+        }
 
     def _recall_frames(self) -> None:
         tracks = Tracks.load(self.folder / "tracks.npz")
         if tracks is None:
             raise LocalError(f"{self.folder / 'tracks.npz'} is damaged: delete {self.folder}")
+        note = self.ledger.note(FRAMES)
+        self.schema, self.extractor = str(note["schema"]), str(note["extractor"])
+        self.warnings = [str(w) for w in note["warnings"]]
         self.tracks = tracks
-        self.warnings = [str(w) for w in self.ledger.note(FRAMES)["warnings"]]
         self.verdict = frames.judged(tracks, self.material.footage.name, self.warnings)
+        self.kept = tracks.take(self.verdict.rows)
 
     def _segmenter_identity(self) -> str:
-        segmenter = self.material.open_segmenter()
+        segmenter: Any = self.material.open_segmenter()
         try:
-            extra = getattr(segmenter, "fingerprint", "")
-            classes = "classes" if hasattr(segmenter, "classes") else "person"
-            return f"{type(segmenter).__name__}:{classes}:{extra}:{self.material.exact}"
+            weights = getattr(segmenter, "fingerprint", "")
+            return f"{type(segmenter).__name__}:{weights}:{self.material.exact}"
         finally:
-            segmenter.close()  # type: ignore[attr-defined]
+            segmenter.close()
 
-    def _segment(self, kept: Tracks, schema: str) -> bool:
-        distance = float(np.median(kept.distance))
-        neckline = masks.neckline_of(kept, distance, schema, self.material.exact)
-        masks.segment(self.folder, self.material, kept, neckline, self.progress)
-        return neckline is not None
+    def _segment(self) -> dict[str, Any]:
+        distance = float(np.median(self.kept.distance))
+        neckline = masks.neckline_of(self.kept, distance, self.schema, self.material.exact)
+        masks.segment(self.folder, self.material, self.kept, neckline, self.progress)
+        return {"neckline": neckline is not None}
 
-    def _training_file(
-        self, count: int, schema: str, extractor: str, source: str
-    ) -> dict[str, Any]:
+    def _plate(self) -> dict[str, float]:
+        return background.make_plate(
+            self.folder, self.material, self.tracks, self.verdict.rows, self.progress
+        )
+
+    def _torsos(self) -> dict[str, Any]:
+        torso.make_torsos(self.folder, len(self.kept), self.progress)
+        return {}
+
+    def _poses(self) -> dict[str, float | None]:
+        return poses.make_poses(self.folder, self.kept)
+
+    def _expressions(self) -> dict[str, int]:
+        return training_file.make_expressions(
+            self.folder, self.kept, self.schema, self.options.held_out
+        )
+
+    def _training_file(self) -> dict[str, Any]:
         training_file.make_training_file(
-            self.folder, self.tracks, self.verdict, train_frames=count, schema=schema,
-            extractor=extractor, source=source,
-        )  # fmt: skip
+            self.folder,
+            self.tracks,
+            self.verdict,
+            train_frames=int(self.ledger.note(EXPRESSIONS)["train_frames"]),
+            schema=self.schema,
+            extractor=self.extractor,
+            source=self.material.footage.name,
+        )
         write_report(self.folder)
         return {"warnings": self.warnings, "left_out": self.verdict.left_out}
 
     def summary(self, out: Path, elapsed_s: float) -> BuildSummary:
         """What was made."""
-        kept = self.tracks.take(self.verdict.rows)
+        kept = self.kept
         poses_note = self.ledger.note(POSES)
         plate = self.ledger.note(BACKGROUND)
         return BuildSummary(
@@ -236,49 +247,14 @@ class _Build:
             elapsed_s=elapsed_s,
             warnings=tuple(self.warnings),
             kept_steps=tuple(self.kept_steps),
-            reprojection_px=(float(poses_note["median_px"]), float(poses_note["p95_px"])),
+            reprojection_px=(_number(poses_note["median_px"]), _number(poses_note["p95_px"])),
             plate={name: float(value) for name, value in plate.items()},
         )
 
 
-def refuse_occupied(out: Path, force: bool) -> None:
-    """LocalError where `out` is a file, or a folder with content that may not be replaced."""
-    if out.is_file():
-        raise LocalError(f"{out} is a file: name a folder for the training set with -o")
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise LocalError(f"{out} is not empty: choose another -o, or replace it with --force")
-
-
-def _take_over(out: Path, partial: Path) -> None:
-    """Begin with the files of the set that is to be replaced: linked where that works."""
-    for name in OWN:
-        source = out / name
-        if source.is_dir():
-            shutil.copytree(source, partial / name, copy_function=_link)
-        elif source.is_file():
-            partial.mkdir(parents=True, exist_ok=True)
-            _link(str(source), str(partial / name))
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
-
-
-def _publish(partial: Path, out: Path) -> None:
-    """Put the finished set in its place; what was there goes only after that."""
-    old = None
-    if out.exists():
-        old = out.with_name(out.name + ".old")
-        if old.exists():
-            shutil.rmtree(old)
-        out.rename(old)
-    partial.rename(out)
-    if old is not None:
-        shutil.rmtree(old)
+def _number(value: Any) -> float:
+    """A number of the ledger; null is NaN."""
+    return float("nan") if value is None else float(value)
 
 
 __all__ = [

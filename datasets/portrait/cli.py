@@ -131,6 +131,11 @@ def _run(args: argparse.Namespace, progress: Progress) -> BuildSummary:
             args.source, args.out, options, rate=args.fps,
             keep_coefficients=args.coefficients == "own", progress=progress,
         )  # fmt: skip
+    if args.source.is_dir():
+        raise LocalError(
+            f"{args.source} is a folder: `facewire dataset import` takes folders of pictures and "
+            "sets from elsewhere, `build` takes a video"
+        )
     from portrait.build import build_dataset
 
     selection = Selection(args.range[0], args.range[1], args.every, args.fps)

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf.trainset import TRAIN_FRACTION
-from portrait.build import build_from, no_progress, refuse_occupied, tracker_identity
+from portrait.build import build_from, no_progress, tracker_identity
 from portrait.footage import Material, PictureFootage, hash_files, read_picture
 from portrait.foreign import ForeignSet, open_foreign
 from portrait.matting import refine
 from portrait.options import BuildOptions, BuildSummary
 from portrait.pictures import BACKGROUND, classes_of, labels_through
 from portrait.segmentation import open_segmenter
+from portrait.target import refuse_occupied
 from portrait.tracks import Progress
 from quic_transport.errors import LocalError
 from quic_transport.params import FaceParams
@@ -66,7 +67,7 @@ def material_of(
     """What a build from a set from elsewhere starts from."""
     footage = PictureFootage(foreign.folder.resolve().name, foreign.pictures, rate)
     expression = foreign.expression if keep_coefficients else None
-    identity = tracker_identity(options.extractor)
+    identity = tracker_identity(options.extractor, options.models)
 
     def tracker() -> Extractor:
         inner = open_extractor(options.extractor, models=options.models)

@@ -85,8 +85,8 @@ def _words(step: Step, note: dict[str, Any]) -> str:
                                         ("inpainted", "painted in"))]  # fmt: skip
             return ", ".join(shares)
         case "poses":
-            median, p95 = (float(note.get(k, "nan")) for k in ("median_px", "p95_px"))
-            if not np.isfinite(median):
+            median, p95 = note.get("median_px"), note.get("p95_px")
+            if median is None or p95 is None:
                 return "reprojection unknown: too few landmarks"
             return f"reprojection error median {median:.2f} px, 95 % below {p95:.2f} px"
         case "expressions":

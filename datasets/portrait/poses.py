@@ -24,9 +24,9 @@ from portrait.tracks import Tracks
 WORST = 12
 
 
-def make_poses(folder: Path, kept: Tracks) -> tuple[float, float]:
+def make_poses(folder: Path, kept: Tracks) -> dict[str, float | None]:
     """Write the step's two files; median and 95th percentile of the error in pixels of the
-    source (NaN where it cannot be measured)."""
+    source (None where it cannot be measured)."""
     width, height = (int(x) for x in kept.size[0])
     focal = float(np.median(kept.focal))
     frames = [
@@ -45,7 +45,7 @@ def make_poses(folder: Path, kept: Tracks) -> tuple[float, float]:
     if fit is None:
         _write(folder / "reprojection.json", {"landmarks": int(kept.landmarks.shape[1]),
                                               "why": "too few landmarks or frames"})  # fmt: skip
-        return float("nan"), float("nan")
+        return {"median_px": None, "p95_px": None}
     error = fit.error * kept.crop[:, 2]
     median, p95 = (float(x) for x in np.percentile(error, [50, 95]))
     worst = np.argsort(-error)[:WORST]
@@ -60,7 +60,7 @@ def make_poses(folder: Path, kept: Tracks) -> tuple[float, float]:
         "error_px": [round(float(x), 3) for x in error],
         "shape_m": [[round(float(x), 5) for x in point] for point in fit.shape],
     })  # fmt: skip
-    return median, p95
+    return {"median_px": median, "p95_px": p95}
 
 
 def stored_errors(folder: Path, count: int) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from nerf.camera import Camera, head_pose, project
 from portrait.build import BuildOptions
 from tests.sender.films import write_film
 
-FRAMES, RATE, W, H = 30, 5.0, 160, 120
+FRAMES, RATE, W, H = 22, 4.0, 160, 120
+TRAINED = 18  # 85 %
 FOCAL, DISTANCE = 200.0, 0.5
 HEAD_RGB, NECK_RGB, BODY_RGB = (220, 120, 40), (200, 170, 140), (40, 150, 60)
 POINTS = np.array([

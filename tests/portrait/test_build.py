@@ -11,25 +11,20 @@ import facewire
 from nerf.trainset import load_images, read_trainset
 from portrait import frames
 from portrait.build import BuildOptions, Selection, build_dataset
-from portrait.steps import SEGMENTATION, STEPS
+from portrait.steps import STEPS
 from portrait.tracks import Prefetched
 from quic_transport.errors import LocalError
 from sender.frames import Frame
-from tests.portrait.sets import FRAMES, RATE, TRUTH, film_disc
+from tests.portrait.sets import FRAMES, RATE, TRAINED, TRUTH
 from tests.sender.films import write_film
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six seconds of an orange disc, the "head", that moves over blue, with its truth."""
-    return film_disc(tmp_path_factory.mktemp("film"))
-
-
-def test_build_makes_a_complete_set_with_the_head_in_the_middle(video: Path, tmp_path) -> None:
-    seen = []
-    made = build_dataset(video, tmp_path / "me", TRUTH, lambda *step: seen.append(step))
-    assert (made.frames, made.train_frames, made.looked_at) == (FRAMES, 25, FRAMES)
-    got = read_trainset(made.folder)
+def test_build_makes_a_complete_set_with_the_head_in_the_middle(
+    video: Path, built: tuple[Path, list[str]]
+) -> None:
+    folder, stages = built
+    got = read_trainset(folder)
+    assert (len(got), got.train_count) == (FRAMES, TRAINED)
     assert (got.extractor, got.schema, got.source) == ("truth", "arkit46", "me.mp4")
     assert got.distance_m == pytest.approx(0.5, abs=0.01)
     assert got.frame_rate == pytest.approx(RATE, rel=0.01)
@@ -43,13 +38,14 @@ def test_build_makes_a_complete_set_with_the_head_in_the_middle(video: Path, tmp
     assert (rgb[:, :8] == 255).all()
     np.testing.assert_allclose(rgb[:, 64, 64], np.tile((220, 120, 40), (FRAMES, 1)), atol=14)
     for step in STEPS:
-        assert any(stage.startswith(step.title) for stage, _, _ in seen), step.title
+        assert any(stage.startswith(step.title) for stage in stages), step.title
         for name in set(step.outputs) - {"tracks"}:
-            assert (made.folder / name).exists(), name
-    for name in ("ori_imgs/29.lms", "parsing/29.png", "torso_imgs/29.png", "gt_imgs/29.jpg"):
-        assert (made.folder / name).is_file(), name
-    assert [p.name for p in tmp_path.iterdir()] == ["me"]
-    assert not (made.folder / "lock").exists()
+            assert (folder / name).exists(), name
+    last = FRAMES - 1
+    for name in (f"ori_imgs/{last}.lms", f"parsing/{last}.png", f"gt_imgs/{last}.jpg"):
+        assert (folder / name).is_file(), name
+    assert [p.name for p in folder.parent.iterdir()] == ["me"]
+    assert not (folder / "lock").exists()
 
 
 def test_build_refuses_an_occupied_folder_and_force_replaces_it(video: Path, tmp_path) -> None:
@@ -63,25 +59,20 @@ def test_build_refuses_an_occupied_folder_and_force_replaces_it(video: Path, tmp
     with pytest.raises(LocalError, match="usable face"):  # too short: what was there stays
         build_dataset(video, tmp_path / "me", short)
     assert (tmp_path / "me" / "precious").exists()
-    assert build_dataset(video, tmp_path / "me", options).frames == 15
+    assert build_dataset(video, tmp_path / "me", options).frames == FRAMES // 2
     assert [p.name for p in tmp_path.iterdir()] == ["me"]
     assert not (tmp_path / "me" / "precious").exists()
 
 
-def test_build_interrupted_leaves_no_set_and_goes_on(video: Path, tmp_path, monkeypatch) -> None:
-    def interrupt(stage: str, done: int, total: int | None) -> None:
-        if stage == SEGMENTATION.title and done == 10:
-            raise KeyboardInterrupt
+def test_build_interrupted_says_how_to_go_on(video: Path, tmp_path, monkeypatch, capsys) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        build_dataset(video, tmp_path / "me", TRUTH, interrupt)
+    monkeypatch.setattr(frames, "track_frame", interrupt)
+    args = ["dataset", "build", str(video), "-o", str(tmp_path / "me"), "--extractor", "truth"]
+    assert facewire.main(args) == 130
+    assert "The same command goes on" in capsys.readouterr().out
     assert not (tmp_path / "me").exists()
-
-    def no_second_time(*_: object) -> None:
-        raise AssertionError("tracked again")
-
-    monkeypatch.setattr(frames, "track_frame", no_second_time)
-    assert build_dataset(video, tmp_path / "me", TRUTH).frames == FRAMES
 
 
 def test_build_full_disk_ends_in_a_sentence(video: Path, tmp_path, monkeypatch) -> None:
@@ -125,14 +116,16 @@ def test_prefetched_hands_on_errors_and_can_be_left_early() -> None:
 def test_cli_builds_and_inspects(video: Path, tmp_path, capsys) -> None:
     out = str(tmp_path / "me")
     build_args = ["dataset", "build", str(video), "-o", out, "--extractor", "truth"]
-    assert facewire.main([*build_args, "--range", "0:5.1"]) == 0
-    assert "26 of 26 frames (22 to train on, 4 held out)" in capsys.readouterr().out
+    assert facewire.main([*build_args, "--range", "0:5.1", "--held-out", "0.5"]) == 0
+    assert "21 of 21 frames (10 to train on, 11 held out)" in capsys.readouterr().out
     assert facewire.main(["dataset", "inspect", out]) == 0
-    assert "26 frames, 22 to train on" in capsys.readouterr().out
+    assert "21 frames, 10 to train on" in capsys.readouterr().out
     assert facewire.main(build_args) == 1
     assert "not empty" in capsys.readouterr().err
     assert facewire.main(["dataset", "inspect", str(tmp_path)]) == 1
     assert "not a finished training set" in capsys.readouterr().err
+    assert facewire.main(["dataset", "build", out, "-o", out + "2"]) == 1
+    assert "facewire dataset import" in capsys.readouterr().err
 
 
 @pytest.mark.assets

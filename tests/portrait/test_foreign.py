@@ -130,24 +130,25 @@ def test_import_nerf_blend_shape_keeps_its_coefficients_and_masks(material: Path
     assert torso[256 + round(48 * 512 / 154), 256, 3] == 255
 
 
-@pytest.mark.usefixtures("known")
-def test_import_rad_nerf_takes_the_trackers_numbers_and_its_own_split(
+def test_open_foreign_rad_nerf_joins_its_files_and_keeps_its_split(
     material: Path, tmp_path
 ) -> None:
-    source = rad_set(linked(material, tmp_path / "obama", "ori_imgs", "parsing"))
-    made = import_dataset(source / "transforms_train.json", tmp_path / "out", OPTIONS, rate=5.0)
-    got = read_trainset(made.folder)
-    assert (len(got), got.train_count, got.schema, got.extractor) == (COUNT, 20, "arkit46", "known")
-    assert (got.expression == 0.25).all()
+    source = rad_set(linked(material, tmp_path / "obama", "ori_imgs", "parsing"), train=15)
+    got = open_foreign(source / "transforms_train.json")
+    assert (got.kind, len(got.pictures), got.expression) == ("RAD-NeRF", COUNT, None)
+    assert got.held_out == pytest.approx((COUNT - 15) / COUNT)
+    assert [p.stem for p in got.pictures] == [str(i) for i in range(COUNT)]
+    assert got.parsing is not None
+    assert got.parsing[3] == source / "parsing" / "3.png"
 
 
 @pytest.mark.usefixtures("known")
 def test_import_pictures_by_the_command_line(material: Path, tmp_path, capsys) -> None:
     out = str(tmp_path / "out")
     args = ["dataset", "import", str(material / "ori_imgs"), "-o", out, "--extractor", "known",
-            "--fps", "5", "--held-out", "0.2"]  # fmt: skip
+            "--fps", "4", "--held-out", "0.2"]  # fmt: skip
     assert facewire.main(args) == 0
-    assert "30 of 30 frames (24 to train on, 6 held out)" in capsys.readouterr().out
+    assert "22 of 22 frames (17 to train on, 5 held out)" in capsys.readouterr().out
     assert facewire.main([*args, "--force"]) == 0
     assert "kept from before: frames, segmentation" in capsys.readouterr().out
     assert facewire.main(args) == 1
