@@ -30,7 +30,14 @@ def praise(facts: ClipFacts, advice: Sequence[Advice]) -> list[str]:
         out.append(light)
     if "sharpness" not in faulty and np.isfinite(facts.sharpness[facts.kept]).any():
         soft = int(blurred(facts).sum())
-        out.append("sharp throughout" if not soft else f"sharp but for {soft} frames")
+        count = (
+            f"only {soft} frames are"
+            if soft > 1
+            else "only one frame is"
+            if soft
+            else "no frame is"
+        )
+        out.append(f"{count} blurred by motion")
     if "tracking" not in faulty and np.isfinite(error := facts.median("error_px")):
         out.append(f"the head's position explains the landmarks to {error:.1f} px")
     if turns := _turns(facts):
