@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from quic_transport.errors import LocalError
+from sender.model_files import search_folders
 
 FORMAT = "facewire-cpem/1"
 SCHEMA = "fw46"
 FB_NET, PE_NET, MANIFEST = "fb_net.onnx", "pe_net.onnx", "model.json"
 MANIFEST_MAX_BYTES = 100_000
-REMEDY = "make it with: facewire export-cpem CHECKPOINT.ckpt -o DIR"
+FOLDER = "cpem"
+"""Name of the bundle's folder within a folder of models."""
+REMEDY = "make it with: facewire export-cpem CHECKPOINT.ckpt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,21 @@ class Bundle:
         """Eight hex digits for the pair of checkpoints; exporting them again gives the same."""
         sources = self.manifest["checkpoint_sha256"]
         return hashlib.sha256(f"{sources[FB_NET]} {sources[PE_NET]}".encode()).hexdigest()[:8]
+
+
+def find_bundle(models: Path | None = None) -> Path:
+    """Where the bundle lies: `models` itself or its folder `cpem`; without `models` the folders
+    in which the other trackers' models are looked for. LocalError, with the remedy, if nowhere.
+    """
+    folders = search_folders() if models is None else [models]
+    places = [folder / FOLDER for folder in folders]
+    if models is not None:
+        places.insert(0, models)
+    for place in places:
+        if (place / MANIFEST).is_file():
+            return place
+    looked = "this machine" if models is None else str(models)
+    raise LocalError(f"{looked} holds no exported CPEM tracker: {REMEDY}")
 
 
 def write_bundle(

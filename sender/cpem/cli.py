@@ -1,4 +1,4 @@
-"""`facewire export-cpem CHECKPOINT.ckpt -o DIR`: the published tracker, ready for ONNX Runtime.
+"""`facewire export-cpem CHECKPOINT.ckpt [-o DIR]`: the published tracker, ready for ONNX Runtime.
 
 The rule: arguments are parsed before anything heavy is imported.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sender.model_files import ModelFile, find_model
+from sender.cpem.bundle import FOLDER
+from sender.model_files import ModelFile, cache_folder, find_model
 
 FACEBOXES = ModelFile(
     "FaceBoxesProd.pth",
@@ -28,14 +29,16 @@ def main(argv: list[str]) -> int:
     from sender.cpem.export import TOLERANCE, export_cpem
 
     print(f"reading {args.checkpoint} and {faceboxes}", flush=True)
-    made = export_cpem(args.checkpoint, faceboxes, args.out)
+    folder: Path = args.out or cache_folder() / FOLDER
+    made = export_cpem(args.checkpoint, faceboxes, folder)
     for path in made.files:
         size = f"{path.stat().st_size / 1e6:8.2f} MB"
         gap = made.differences.get(path.name)
         note = "" if gap is None else f"  largest difference to PyTorch {gap:.1e}"
         print(f"{size}  {path}{note}")
     print(f"both networks compute what PyTorch computes (at most {TOLERANCE:g} apart)")
-    print(f"use it with: --extractor cpem --models {args.out}")
+    where = "" if args.out is None else f" --models {folder}"
+    print(f"use it with: --extractor cpem{where}")
     return 0
 
 
@@ -47,8 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.ckpt",
                         help="the authors' resnet50-id-exp-300000.ckpt")  # fmt: skip
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR",
-                        help="folder to make")  # fmt: skip
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR",
+                        help="folder to make (default: cpem among the downloaded models, where "
+                             "it is found without --models)")  # fmt: skip
     parser.add_argument("--faceboxes", type=Path, metavar="FILE.pth",
                         help="weights of the face detector (default: the published "
                              "FaceBoxesProd.pth, downloaded once)")  # fmt: skip

@@ -79,7 +79,7 @@ def export_cpem(checkpoint: Path, faceboxes: Path, folder: Path) -> Exported:
     load_into(pe_net, read_tensors(checkpoint), checkpoint, "CPEM's ResNet-50")
     load_into(fb_net, read_tensors(faceboxes), faceboxes, "FaceBoxes")
     rng = np.random.default_rng(SEED)
-    crops = [_picture(rng, INPUT_PX, INPUT_PX) for _ in range(3)]
+    crops = [_picture(rng, INPUT_PX, INPUT_PX) for _ in range(2)]
     pictures = [_picture(rng, *size) for size in DETECTOR_SIZES]
     networks, differences = {}, {}
     for name, graph, samples, inputs, outputs in (

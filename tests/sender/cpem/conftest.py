@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def nets() -> tuple[PENet, FBNet]:
 
 
 @pytest.fixture(scope="session")
-def made(nets: tuple[PENet, FBNet], tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(nets: tuple[PENet, FBNet], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     from contextlib import redirect_stdout
     from io import StringIO
 
@@ -45,4 +47,5 @@ def made(nets: tuple[PENet, FBNet], tmp_path_factory: pytest.TempPathFactory) ->
     out = folder / "out"
     with redirect_stdout(StringIO()) as printed:
         assert main([str(checkpoint), "-o", str(out), "--faceboxes", str(faceboxes)]) == 0
-    return Made(out, printed.getvalue(), *nets, checkpoint, faceboxes)
+    yield Made(out, printed.getvalue(), *nets, checkpoint, faceboxes)
+    shutil.rmtree(folder)  # 200 MB, which pytest would keep for three runs

@@ -11,8 +11,15 @@ import pytest
 import torch
 
 from quic_transport.errors import LocalError
-from sender.cpem import export
-from sender.cpem.bundle import FB_NET, MANIFEST, PE_NET, read_bundle, write_bundle
+from sender.cpem import bundle, export
+from sender.cpem.bundle import (
+    FB_NET,
+    MANIFEST,
+    PE_NET,
+    find_bundle,
+    read_bundle,
+    write_bundle,
+)
 from sender.cpem.cli import main
 from sender.cpem.export import PEGraph, largest_difference
 from sender.cpem.resnet50 import HEADS, Bottleneck, PENet, split_outputs
@@ -85,14 +92,24 @@ def test_export_that_differs_writes_nothing(made, tmp_path: Path, monkeypatch) -
     assert not (tmp_path / "out").exists()
 
 
-def test_command_ends_in_a_sentence_for_a_file_that_is_none(made, tmp_path: Path, capsys) -> None:
+def test_command_ends_in_a_sentence_for_a_file_that_is_none(made, tmp_path: Path) -> None:
     wrong = ["x.ckpt", "-o", str(tmp_path / "out"), "--faceboxes", str(made.faceboxes)]
     with pytest.raises(LocalError, match=r"x\.ckpt cannot be read"):
         main(wrong)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(SystemExit):
-        main(["x.ckpt"])
-    assert "-o" in capsys.readouterr().err
+
+
+def test_bundle_is_found_among_models_and_where_downloads_are(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(bundle, "search_folders", lambda: [tmp_path / "lab", tmp_path / "cache"])
+    with pytest.raises(LocalError, match="this machine holds no exported CPEM tracker"):
+        find_bundle()
+    cached = small(tmp_path / "cache" / "cpem")
+    assert find_bundle() == cached
+    lab = small(tmp_path / "lab" / "cpem")
+    assert find_bundle() == lab
+    assert find_bundle(cached) == find_bundle(cached.parent) == cached
+    with pytest.raises(LocalError, match="facewire export-cpem"):
+        find_bundle(tmp_path)
 
 
 def small(folder: Path) -> Path:
