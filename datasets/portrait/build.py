@@ -8,6 +8,7 @@ crop is the live sender's (sender.portrait_crop), unsmoothed: what is trained on
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -156,25 +157,23 @@ class _Build:
 
     def _look_and_cut(self) -> dict[str, Any]:
         selection: Selection = self.options.selection
+        said = self.folder / "tracks" / "said.json"
         tracks = Tracks.load(self.folder / "tracks.npz")
-        asked = self.folder / "tracks" / "asked.txt"
-        if tracks is None or not asked.exists():
+        note = self.ledger.note(FRAMES)
+        if tracks is not None and said.is_file():
+            note = json.loads(said.read_text(encoding="utf-8"))
+        if tracks is None or not note:
+            warnings: list[str] = []
             tracks, extractor, schema = frames.look(
-                self.folder, self.material, selection, self.progress, self.warnings.append
+                self.folder, self.material, selection, self.progress, warnings.append
             )
-            asked.write_text("\n".join([extractor, schema, *self.warnings]), encoding="utf-8")
+            note = {"extractor": extractor, "schema": schema, "warnings": warnings}
+            said.write_text(json.dumps(note), encoding="utf-8")
             tracks.save(self.folder / "tracks.npz")
-        extractor, schema, *self.warnings = asked.read_text(encoding="utf-8").split("\n")
-        verdict = frames.judged(tracks, self.material.footage.name, self.warnings)
+        verdict = frames.judged(tracks, self.material.footage.name, note["warnings"])
         frames.cut(self.folder, self.material, selection, tracks, verdict, self.progress)
         shutil.rmtree(self.folder / "tracks")
-        return {
-            "extractor": extractor,
-            "schema": schema,
-            "warnings": self.warnings,
-            "looked_at": len(tracks),
-            "kept": len(verdict.rows),
-        }
+        return note | {"looked_at": len(tracks), "kept": len(verdict.rows)}
 
     def _recall_frames(self) -> None:
         tracks = Tracks.load(self.folder / "tracks.npz")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from portrait.checks import ClipError, Verdict, judge
 from portrait.footage import Material
 from portrait.parallel import for_each
-from portrait.pictures import PORTRAIT_PX, write_image, write_landmarks
+from portrait.pictures import PORTRAIT_PX, unfinished, write_image, write_landmarks
 from portrait.steps import FRAMES
 from portrait.tracks import Prefetched, Progress, Selection, Tracks, track_frame, tracks_of
 from quic_transport.errors import LocalError
@@ -99,8 +99,8 @@ def cut(
     are not there yet."""
     picture_of = {int(row): n for n, row in enumerate(verdict.rows)}
     whole = set(plate_rows(tracks).tolist())
-    portraits = {row for row, n in picture_of.items()
-                 if not (folder / "ori_imgs" / f"{n}.lms").exists()}  # fmt: skip
+    left = unfinished(folder, len(verdict.rows), "ori_imgs/*.jpg", "ori_imgs/*.lms")
+    portraits = {int(verdict.rows[n]) for n in left}
     wanted = portraits | {r for r in whole if not (folder / "frames" / f"{r}.jpg").exists()}
     if not wanted:
         return

@@ -32,6 +32,7 @@ from portrait.pictures import (
     coloured,
     eight_bit,
     read_rgb,
+    unfinished,
     write_image,
 )
 from portrait.segmentation import part_with_face
@@ -61,7 +62,9 @@ def segment(
     folder: Path, material: Material, kept: Tracks, neckline: Neckline | None, progress: Progress
 ) -> None:
     """Make the pictures of the frames that have none yet."""
-    left = [n for n in range(len(kept)) if not (folder / "head_imgs" / f"{n}.jpg").exists()]
+    left = unfinished(
+        folder, len(kept), "person/*.png", "matte/*.png", "parsing/*.png", "head_imgs/*.jpg"
+    )
     done = [len(kept) - len(left)]
     segmenters: PerThread[Any] = PerThread(material.open_segmenter)
 

@@ -60,7 +60,7 @@ def _read(path: Path, flags: int) -> Any:
         data = np.empty(0, dtype=np.uint8)
     image = cv2.imdecode(data, flags) if len(data) else None
     if image is None:
-        raise LocalError(f"{path} is missing or damaged: build the set again")
+        raise LocalError(f"{path} is missing or damaged: delete it and build again")
     return image
 
 
@@ -101,6 +101,15 @@ def opacity(matte: Image) -> NDArray[np.float32]:
 def eight_bit(values: NDArray[np.float32]) -> Image:
     """uint8 of float32 0..1."""
     return (np.clip(values, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def unfinished(folder: Path, count: int, *names: str) -> list[int]:
+    """Which of the frames 0..count-1 lack one of the files `names`, such as "matte/*.png"."""
+    wanted = [
+        (Path(name).suffix, {path.name for path in (folder / name).parent.iterdir()})
+        for name in names
+    ]
+    return [n for n in range(count) if any(f"{n}{end}" not in have for end, have in wanted)]
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -9,8 +9,8 @@
     7 training file   transforms.json, facts.npz and the report
 
 The rule: a step's key is a hash of its version, its own inputs and the keys of the steps that it
-needs. A step that is done under its key is not done again; one that was begun under it goes on
-with the files that it left; under another key, or where files are gone, it is made anew. Files
+needs. A step that is done under its key is not done again; one that was begun under it, or has
+lost files, goes on with those that are there; under another key they are thrown away first. Files
 appear complete (temporary name, then rename), so a kill at any moment leaves nothing half written.
 Reference: the paper, "Nerf Model Training", 1-7.
 """
@@ -84,30 +84,32 @@ class Ledger:
         """
         key = self._key(step, inputs)
         record = self._records.get(step.name, {})
-        same, done = record.get("key") == key, record.get("state") == DONE
-        if same and done and self.complete(step):
-            return False
-        if not same or done:
+        if record.get("key") != key:
+            record = {"key": key, "version": step.version}
             for name in step.outputs:
                 _remove(self.folder / name)
+        elif record.get("state") == DONE and record.get("files") == self._files(step):
+            return False
         for name in step.outputs:
             if "." not in name:
                 (self.folder / name).mkdir(exist_ok=True)
-        self._write(step, {"key": key, "state": BEGUN, "version": step.version})
+        self._write(step, record | {"state": BEGUN})
         return True
 
     def finish(self, step: Step, seconds: float, **note: Any) -> None:
         """Mark `step` done, with what is worth knowing about it (JSON)."""
-        self._write(step, self._records[step.name] | {"state": DONE, "seconds": round(seconds, 2),
-                                                      "note": note})  # fmt: skip
+        done = {"state": DONE, "seconds": round(seconds, 2), "note": note}
+        self._write(step, self._records[step.name] | done | {"files": self._files(step)})
 
     def note(self, step: Step) -> dict[str, Any]:
-        """What `finish` noted."""
+        """What `finish` noted, in this run or, for a step that goes on, before."""
         return dict(self._records[step.name].get("note", {}))
 
-    def complete(self, step: Step) -> bool:
-        """Whether everything that `step` makes is there ("tracks" goes when tracks.npz comes)."""
-        return all((self.folder / name).exists() for name in step.outputs if name != "tracks")
+    def _files(self, step: Step) -> dict[str, int]:
+        """How many files there are of each output."""
+        paths = ((name, self.folder / name) for name in step.outputs)
+        return {name: sum(1 for _ in path.iterdir()) if path.is_dir() else int(path.is_file())
+                for name, path in paths}  # fmt: skip
 
     def _key(self, step: Step, inputs: Mapping[str, Any]) -> str:
         needs = [self._records[name]["key"] for name in step.needs]

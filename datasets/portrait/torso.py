@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from portrait.matting import without_background
 from portrait.parallel import for_each
-from portrait.pictures import eight_bit, opacity, read_grey, read_rgb, write_image
+from portrait.pictures import eight_bit, opacity, read_grey, read_rgb, unfinished, write_image
 from portrait.steps import TORSO
 from portrait.tracks import Progress
 
@@ -33,7 +33,7 @@ Image = NDArray[np.uint8]
 
 def make_torsos(folder: Path, count: int, progress: Progress) -> None:
     """Make the pictures of the frames 0..count-1 that have none yet."""
-    left = [n for n in range(count) if not (folder / "gt_imgs" / f"{n}.jpg").exists()]
+    left = unfinished(folder, count, "torso_imgs/*.png", "gt_imgs/*.jpg")
     done = [count - len(left)]
     plate = read_rgb(folder / "bc.jpg")
 

@@ -137,11 +137,18 @@ def test_build_content_decides_not_the_name(video: Path, copy: Path, tmp_path) -
     assert read_trainset(copy).expression.max() <= 0.5
 
 
-def test_build_missing_pictures_are_made_again(video: Path, copy: Path) -> None:
+def test_build_missing_pictures_are_made_again(video: Path, copy: Path, monkeypatch) -> None:
     shutil.rmtree(copy / "torso_imgs")
+    for name in ("ori_imgs/3.jpg", "matte/5.png"):
+        (copy / name).unlink()
+    before = stamps(copy, "head_imgs/*.jpg")
+    monkeypatch.setattr(frames, "track_frame", None)  # nobody looks again
     mended = build_dataset(video, copy, replace(TRUTH, force=True))
-    assert "torso" not in mended.kept_steps
+    assert set(NAMES) - set(mended.kept_steps) == {"frames", "segmentation", "torso"}
     assert len(list((copy / "torso_imgs").iterdir())) == COUNT
+    assert (copy / "ori_imgs" / "3.jpg").is_file()
+    after = stamps(copy, "head_imgs/*.jpg")
+    assert [name for name in before if after[name] != before[name]] == ["5.jpg"]
 
 
 def test_build_failing_in_force_leaves_the_old_set(video: Path, copy: Path) -> None:
@@ -164,8 +171,6 @@ def test_only_one_builder_per_folder(video: Path, tmp_path) -> None:
 def test_ledger_step_depends_on_what_it_needs(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.begin(FRAMES, {"a": 1})
-    for name in ("tracks.npz", "frames", "ori_imgs"):
-        (tmp_path / name).mkdir(exist_ok=True)
     ledger.finish(FRAMES, 0.0, kept=3)
     assert ledger.begin(SEGMENTATION, {})
     (tmp_path / "matte" / "0.png").write_text("x")
