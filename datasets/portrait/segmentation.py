@@ -3,7 +3,7 @@
 The rule: segmentation runs on the stabilised portrait, where the head always has the same place
 and size; what is not picture is not person; only the part that holds the face counts. The neck
 is cut elsewhere (neckline).
-Reference: MediaPipe selfie segmenter.
+Our own network is portrait.parsing; MediaPipe's selfie segmenter is there on request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Segmenter(Protocol):
 
     def person(self, portrait: Image, frame: Frame, crop: PortraitCrop) -> Matte:
         """Opacity of the person, float32 [H, W] in 0..1, in the portrait that `crop` cut out of
-        `frame`."""
+        `frame`. One that tells parts apart also has `classes`, with the same parameters: 0
+        background, 1 head with hair, 2 neck, 3 torso, uint8 [H, W]."""
 
     def close(self) -> None:
         """Give back models and files."""
@@ -46,7 +47,8 @@ class SelfieSegmenter:
                 from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
             raise LocalError(
-                "head masks need MediaPipe, which is not installed: pip install 'facewire[track]'"
+                "MediaPipe's segmenter is not installed: pip install 'facewire[track]', or use "
+                "facewire's own"
             ) from error
         options = vision.ImageSegmenterOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
@@ -64,26 +66,43 @@ class SelfieSegmenter:
                 f"{path} cannot be loaded as MediaPipe's segmenter: delete it and try again"
             ) from error
 
-    def person(self, portrait: Image, frame: Frame | None, crop: PortraitCrop | None) -> Matte:
-        """Opacity of the person, float32 [H, W] in 0..1."""
+    def confidence(self, picture: Image) -> Matte:
+        """The model's own answer, float32 [H, W] in 0..1."""
         import mediapipe as mp
 
-        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(portrait))
-        confidence = self._model.segment(picture).confidence_masks[-1].numpy_view()
-        return refine(np.array(confidence, dtype=np.float32).reshape(portrait.shape[:2]), portrait)
+        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+        confidence = self._model.segment(image).confidence_masks[-1].numpy_view()
+        return np.array(confidence, dtype=np.float32).reshape(picture.shape[:2])
+
+    def person(self, portrait: Image, frame: Frame | None, crop: PortraitCrop | None) -> Matte:
+        """Opacity of the person, float32 [H, W] in 0..1."""
+        return refine(self.confidence(portrait), portrait)
 
     def close(self) -> None:
         """Free the model."""
         self._model.close()
 
 
-def open_segmenter(extractor: str, models: Path | None, video: Path) -> Segmenter:
-    """The segmenter that belongs to an extractor: a performer's video brings exact masks."""
-    if extractor == "truth":
+SEGMENTERS = ("auto", "parsing", "mediapipe")
+
+
+def open_segmenter(
+    extractor: str, models: Path | None, video: Path, segmenter: str = "auto"
+) -> Segmenter:
+    """The segmenter to use: a performer's video (extractor "truth") brings exact masks, else
+    "auto" is our own network, which needs no file and no package besides facewire's;
+    "mediapipe" is taken only where it is asked for."""
+    if segmenter not in SEGMENTERS:
+        raise LocalError(f"there is no segmenter {segmenter!r}: choose {', '.join(SEGMENTERS)}")
+    if extractor == "truth" and segmenter == "auto":
         from portrait.truth_masks import TruthMasks
 
         return TruthMasks(video)
-    return SelfieSegmenter(models)
+    if segmenter == "mediapipe":
+        return SelfieSegmenter(models)
+    from portrait.parsing.segmenter import ParsingSegmenter
+
+    return ParsingSegmenter()
 
 
 def part_with_face(matte: Matte, inside: NDArray[np.uint8] | None = None) -> Matte:

@@ -1,0 +1,1 @@
+"""Our own person parsing: background, head with hair, neck, torso, from the picture alone."""
