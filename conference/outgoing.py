@@ -30,13 +30,15 @@ from quic_transport.wire_count import WireCount
 from sender.extractor import Extractor, open_extractor
 from sender.face_choice import FaceChooser, check_wish
 from sender.frames import Frame, mirrored
+from sender.personal.extractor import PersonalExtractor
 from sender.pipeline import DURATIONS, Fate, SendPipeline, SendStream
-from sender.smoothing import SmoothedExtractor, smoothed, unsmoothed
+from sender.smoothing import smoothed, unsmoothed
 from sender.source import FrameSource, open_source
 from sender.video import read_video
 
 if TYPE_CHECKING:
     from quic_transport.avatar_meta import AvatarMeta
+    from sender.personal.model import PersonalModel
 
 PROFILE = "eg0"
 GOP_S = 5.0  # seconds between keyframes
@@ -103,8 +105,11 @@ def tracker_of(meta: AvatarMeta) -> str:
 class OutgoingFace:
     """A source and a tracker that belong to one avatar, before there is a call."""
 
-    def __init__(self, options: SendOptions, meta: AvatarMeta) -> None:
-        """Opens the source and the tracker; LocalError with a sentence."""
+    def __init__(
+        self, options: SendOptions, meta: AvatarMeta, personal: PersonalModel | None = None
+    ) -> None:
+        """Opens the source and the tracker; LocalError with a sentence. `personal`: what the
+        sender's own copy of the avatar knows of the person."""
         self.meta = meta
         self.options = options
         choice = options.extractor or tracker_of(meta)
@@ -113,6 +118,8 @@ class OutgoingFace:
             found = open_extractor(choice, models=options.models, source=options.source)
             self.extractor: Extractor = (unsmoothed if options.face.raw else smoothed)(found)
             self._check_extractor()
+            if personal is not None:
+                self.extractor = PersonalExtractor(self.extractor, personal)
         except BaseException:
             self.source.close()
             raise
@@ -139,8 +146,8 @@ class OutgoingFace:
             warm_up(width, height)  # also the networks that this picture may not need
         for _ in range(WARM_UP_RUNS):
             self.extractor.extract(mirrored(first) if self.options.face.mirror else first)
-        if isinstance(self.extractor, SmoothedExtractor):
-            self.extractor.reset()
+        if (reset := getattr(self.extractor, "reset", None)) is not None:
+            reset()
 
     def offer(self, avatar_id: str, avatar_size: int) -> Offer:
         """What the peer is told of this face."""

@@ -57,22 +57,29 @@ def main(argv: list[str]) -> int:
         raise LocalError(f"--seconds must be positive, not {args.seconds:g}")
     from conference.exchange import Exchange
     from conference.outgoing import FaceWish, OutgoingFace, Sending, SendOptions
-    from quic_transport.avatar_file import avatar_id, decode_avatar, read_avatar_bytes
+    from quic_transport.avatar_file import (
+        avatar_id,
+        decode_avatar,
+        public_bytes,
+        read_avatar_bytes,
+    )
     from quic_transport.endpoint import Party, connect
     from quic_transport.invite import Invite
+    from sender.personal.model import from_sections
 
     invite = Invite.parse(args.to)
-    data = read_avatar_bytes(args.avatar)
     try:
-        meta = decode_avatar(data).meta
+        avatar = decode_avatar(read_avatar_bytes(args.avatar))
+        personal = from_sections(avatar.sections)
     except AvatarFileError as error:
         raise AvatarFileError(f"{args.avatar}: {error}") from error
+    data = public_bytes(avatar)  # the personal tracker stays here
     options = SendOptions(
         source=args.source, fps=args.fps, extractor=args.extractor, models=args.models,
         seconds=args.seconds, trace=args.trace, face=FaceWish.parse(args.face),
     )  # fmt: skip
     with Interrupt() as interrupt, StatusLine() as status:
-        face = OutgoingFace(options, meta)
+        face = OutgoingFace(options, avatar.meta, personal)
         try:
             status.show("warming up the tracker", time.monotonic())
             face.warm_up()

@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conference.progress_line import ProgressLine
 from conference.terminal import announce
-from quic_transport.errors import LocalError
+from quic_transport.errors import AvatarFileError, LocalError
 
 if TYPE_CHECKING:
+    from conference.personal.fitting import Likenesses, PersonalFitting
     from nerf.metrics import Likeness
     from nerf.train import Trainer
     from nerf.trainset import TrainSet
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 SCORE_FRAMES = 6  # held-out frames behind the score on the progress bar
 THREADS = 2  # a step is a few thousand small calls: more threads wait for Python's lock (0.72 M
 # samples per second on one, 1.03 on two, 0.80 on three, 0.57 on four)
+SCORED = 60  # held-out frames behind the final score
+CEILING_FRAMES = 15  # of these with the pose optimised: a second each
+GENERIC, CORRECTED = "generic tracker", "with a correction"
+PERSONAL, CEILING = "personal tracker", "pose by pose"
 SAVE_EVERY_S = 30.0  # between checkpoints, previews and scores
 
 
@@ -126,6 +132,7 @@ class Run:
     """One training run with its files: FILE.fwa, FILE.checkpoint.npz, FILE.preview.png."""
 
     def __init__(self, request: TrainRequest, folder: Path) -> None:
+        from conference.personal.fitting import PersonalFitting
         from nerf.cpu.pool import WorkerPool, available_threads
         from nerf.train import PRESETS, Footage, Trainer
         from nerf.trainset import TrainSetError, load_images, read_trainset
@@ -153,6 +160,9 @@ class Run:
             raise LocalError(text) from error
         if request.steps is not None:
             self.trainer.settings = replace(self.trainer.settings, steps=request.steps)
+        self.fitting: PersonalFitting | None = None
+        if PersonalFitting.fits(self.trainset):
+            self.fitting = PersonalFitting(self.trainer, self.trainset, threads)
         stem = request.output.with_suffix("")
         self.checkpoint = stem.with_name(stem.name + ".checkpoint.npz")
         self.preview = stem.with_name(stem.name + ".preview.png")
@@ -185,13 +195,19 @@ class Run:
         if interrupted and self.trainer.step_index == 0:
             raise LocalError("interrupted before the first step: nothing was made")
         self._save()
-        self.trainer.finish()
+        fitting = self.fitting if self.fitting is not None and self.fitting.model else None
+        self.trainer.finish(corrected=fitting is None)
         self._write_preview(some)
-        sample = held[:: max(1, len(held) // 60)]
-        raw = self.trainer.score(sample, corrected=False) if len(held) else None
-        score = self.trainer.score(sample) if len(held) else None
-        size = self._write_avatar(raw, score)
-        self._report(raw, score, size, interrupted)
+        sample = held[:: max(1, len(held) // SCORED)]
+        scores: dict[str, Likeness] = {}
+        if len(held) and fitting is not None:
+            announce("scoring held-out frames, as a live sender would send them")
+            scores = named(fitting.score(sample, CEILING_FRAMES))
+        elif len(held):
+            scores[GENERIC] = self.trainer.score(sample, corrected=False)
+            scores[CORRECTED] = self.trainer.score(sample)
+        size = self._write_avatar(scores)
+        self._report(scores, size, interrupted)
         if not interrupted:
             self.checkpoint.unlink(missing_ok=True)
         return not interrupted
@@ -209,6 +225,8 @@ class Run:
 
     def _step(self) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
+        if self.fitting is not None and self.fitting.due(self.progress()):
+            self.fitting.update(announce)
         self.samples += self.trainer.step(self.progress()).samples
         self.spent += time.perf_counter() - wall
         self.cpu += time.process_time() - cpu
@@ -218,7 +236,8 @@ class Run:
 
         facts = {"spent": self.spent, "cpu": self.cpu, "samples": self.samples}
         try:
-            save_checkpoint(self.trainer, self.checkpoint, facts)
+            extra = self.fitting.state() if self.fitting is not None else {}
+            save_checkpoint(self.trainer, self.checkpoint, facts, extra)
         except OSError as error:
             announce(f"no checkpoint could be written to {self.checkpoint}: {error.strerror}")
 
@@ -231,8 +250,10 @@ class Run:
                 "start without --resume"
             )
         try:
-            facts = load_checkpoint(self.trainer, self.checkpoint)
-        except CheckpointError as error:
+            facts, extra = load_checkpoint(self.trainer, self.checkpoint)
+            if self.fitting is not None:
+                self.fitting.load_state(extra)
+        except (CheckpointError, AvatarFileError, KeyError) as error:
             raise LocalError(f"cannot go on: {error}; start without --resume") from error
         self.spent, self.cpu = float(facts["spent"]), float(facts["cpu"])
         self.samples = float(facts["samples"])
@@ -249,15 +270,21 @@ class Run:
             columns.append(np.concatenate([self.trainer.footage.rgb[i], shown]))
         cv2.imwrite(str(self.preview), np.concatenate(columns, axis=1)[..., ::-1])
 
-    def _write_avatar(self, raw: Likeness | None, score: Likeness | None) -> int:
+    def _write_avatar(self, scores: dict[str, Likeness]) -> int:
         import numpy as np
 
         from nerf.weights import to_sections
         from quic_transport.avatar_file import AvatarFile, AvatarMeta, save_avatar
         from quic_transport.params import ParamBounds
+        from sender.personal import model as personal
 
         t, count = self.trainset, self.trainer.count
-        vectors = np.concatenate([t.expression[:count], t.rotation[:count]], axis=1)
+        expression = t.expression[:count].astype(np.float64)
+        rotation = t.rotation[:count]
+        sections = to_sections(self.trainer.field)
+        if self.fitting is not None and self.fitting.model is not None:
+            expression, rotation = self.fitting.sent()
+            sections |= personal.to_sections(self.fitting.model)
         facts: dict[str, str | int | float] = {
             "preset": self.request.preset, "device": self.device,
             "steps": self.trainer.step_index, "train_frames": count,
@@ -265,38 +292,39 @@ class Run:
             "seconds": round(self.spent, 1), "cpu_seconds": round(self.cpu, 1),
             "source": t.source,
         }  # fmt: skip
-        if score is not None and raw is not None:
-            facts |= {"psnr_tracker_pose": round(raw.psnr_whole, 3),
-                      "ssim_tracker_pose": round(raw.ssim_whole, 4),
-                      "psnr_whole": round(score.psnr_whole, 3),
-                      "psnr_head": round(score.psnr_head, 3),
-                      "psnr_rimless": round(score.psnr_rimless, 3),
-                      "ssim_whole": round(score.ssim_whole, 4)}  # fmt: skip
+        for kind, score in scores.items():
+            facts |= {
+                f"{measure} {kind}": round(getattr(score, field), 4)
+                for measure, field in (
+                    ("psnr", "psnr_whole"), ("psnr head", "psnr_head"),
+                    ("psnr rimless", "psnr_rimless"), ("ssim", "ssim_whole"),
+                )
+            }  # fmt: skip
         meta = AvatarMeta(
             name=self.request.output.stem, schema=t.schema, extractor=t.extractor,
-            bounds=ParamBounds.of(vectors), distance_m=float(t.distance_m),
-            portrait_scale=float(t.scale), size_px=self.trainer.settings.size,
-            frame_rate=float(t.frame_rate), created=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance=facts,
+            bounds=ParamBounds.of(np.concatenate([expression, rotation], axis=1)),
+            distance_m=float(t.distance_m), portrait_scale=float(t.scale),
+            size_px=self.trainer.settings.size, frame_rate=float(t.frame_rate),
+            created=datetime.now(UTC).isoformat(timespec="seconds"), provenance=facts,
         )  # fmt: skip
         self.request.output.parent.mkdir(parents=True, exist_ok=True)
-        save_avatar(self.request.output, AvatarFile(meta, to_sections(self.trainer.field)))
+        save_avatar(self.request.output, AvatarFile(meta, sections))
         return self.request.output.stat().st_size
 
-    def _report(self, raw: Likeness | None, score: Likeness | None, size: int,
-                interrupted: bool) -> None:  # fmt: skip
+    def _report(self, scores: dict[str, Likeness], size: int, interrupted: bool) -> None:
         speed = self.samples / max(self.cpu, 1e-9) / 1e6
         announce(
             f"{self.request.output}: {size / 1e6:.1f} MB, {self.trainer.step_index} steps in "
             f"{self.spent:.0f} s ({self.cpu:.0f} CPU-s, {speed:.2f} M samples per CPU-s)"
         )
-        if raw is not None and score is not None:
+        if scores:
             announce(f"held-out frames at {self.trainer.settings.size} px, head on white:")
-            for poses, s in (("the tracker's own poses", raw), ("with pose correction", score)):
-                announce(
-                    f"  {poses:24} PSNR {s.psnr_whole:.2f} dB (head {s.psnr_head:.2f}, without its "
-                    f"rim {s.psnr_rimless:.2f}), SSIM {s.ssim_whole:.4f}"
-                )
+        for kind, s in scores.items():
+            announce(
+                f"  {kind:18} PSNR {s.psnr_whole:.2f} dB (head {s.psnr_head:.2f}, without its "
+                f"rim {s.psnr_rimless:.2f}), SSIM {s.ssim_whole:.4f}"
+            )
+        if scores:
             announce(f"look at {self.preview}")
         if interrupted:
             announce(
@@ -305,38 +333,6 @@ class Run:
             )
 
 
-class ProgressLine:
-    """A rich bar on a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("training"), BarColumn(), TextColumn("{task.description}"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._plain = not console.is_terminal
-        self._console = console
-        self._task = self._bars.add_task("", total=1.0)
-        self._next = 0.0
-        self.score: float | None = None
-        """PSNR in dB of a few held-out frames, when it was last taken."""
-
-    def __enter__(self) -> ProgressLine:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.stop()
-
-    def show(self, progress: float, step: int, spent: float) -> None:
-        """Bring the line up to date."""
-        quality = "" if self.score is None else f", held-out PSNR {self.score:.2f} dB"
-        text = f"step {step}, {spent:.0f} s{quality}"
-        if not self._plain:
-            self._bars.update(self._task, completed=progress, description=text)
-        elif spent >= self._next:
-            self._next = spent + 10.0
-            self._console.print(f"training {100 * progress:3.0f} %: {text}")
+def named(scores: Likenesses) -> dict[str, Likeness]:
+    """The three scores under the names that users read."""
+    return {GENERIC: scores.generic, PERSONAL: scores.personal, CEILING: scores.ceiling}

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,12 @@ def fingerprint(trainer: Trainer) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(trainer: Trainer, path: Path, facts: dict[str, float]) -> None:
-    """Write the run's state; `facts` are numbers of the caller's own (seconds spent, …)."""
+def save_checkpoint(
+    trainer: Trainer, path: Path, facts: dict[str, float],
+    extra: Mapping[str, np.ndarray] | None = None,
+) -> None:  # fmt: skip
+    """Write the run's state; `facts` are numbers of the caller's own (seconds spent, …), `extra`
+    arrays of its own."""
     trainer.engine.store()
     arrays: dict[str, np.ndarray] = {
         "fingerprint": np.array(fingerprint(trainer)),
@@ -48,6 +53,7 @@ def save_checkpoint(trainer: Trainer, path: Path, facts: dict[str, float]) -> No
         **{f"network{i}": w for i, w in enumerate(trainer.field.networks)},
         **{f"trainer_{k}": np.asarray(v) for k, v in trainer.state().items()},
         **{f"engine_{k}": np.asarray(v) for k, v in trainer.engine.state().items()},
+        **{f"extra_{k}": v for k, v in (extra or {}).items()},
     }
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as file:
@@ -57,8 +63,11 @@ def save_checkpoint(trainer: Trainer, path: Path, facts: dict[str, float]) -> No
     os.replace(part, path)
 
 
-def load_checkpoint(trainer: Trainer, path: Path) -> dict[str, float]:
-    """Put a fresh `trainer` where the checkpoint left off; its facts. CheckpointError if unfit."""
+def load_checkpoint(
+    trainer: Trainer, path: Path
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Put a fresh `trainer` where the checkpoint left off; its facts and extra arrays.
+    CheckpointError if unfit."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -78,7 +87,8 @@ def load_checkpoint(trainer: Trainer, path: Path) -> dict[str, float]:
         trainer.engine.load_state(engine)
         trainer.engine.set_occupancy(arrays["occupancy"])
         trainer.rng.bit_generator.state = json.loads(str(arrays["rng"]))
-        return dict(json.loads(str(arrays["facts"])))
+        extra = {k[6:]: v for k, v in arrays.items() if k.startswith("extra_")}
+        return dict(json.loads(str(arrays["facts"]))), extra
     except CheckpointError:
         raise
     except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:

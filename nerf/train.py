@@ -130,12 +130,13 @@ class Trainer:
         self.features = pose_features(self.field, footage.rotation[: self.count],
                                       footage.expression[: self.count])  # fmt: skip
         self.rigid = np.zeros((self.count, 6))
+        self.poses_fixed = False
         self._rigid1, self._rigid2 = np.zeros((self.count, 6)), np.zeros((self.count, 6))
         self._rigid_n = np.zeros(self.count, int)
         self.step_index = 0
         self.rays = 1024
         self._order: list[int] = []
-        self._boxes = [_bounding_box(a) for a in footage.alpha[: self.count]]
+        self._boxes = [bounding_box(a) for a in footage.alpha[: self.count]]
 
     @property
     def done(self) -> bool:
@@ -147,7 +148,8 @@ class Trainer:
         return {
             "step": self.step_index, "rays": self.rays, "rigid": self.rigid,
             "rigid1": self._rigid1, "rigid2": self._rigid2, "rigid_n": self._rigid_n,
-            "order": np.array(self._order, np.int64),
+            "order": np.array(self._order, np.int64), "codes": self.codes,
+            "poses_fixed": self.poses_fixed,
         }  # fmt: skip
 
     def load_state(self, state: dict[str, NDArray[np.float64]]) -> None:
@@ -156,6 +158,16 @@ class Trainer:
         self.rigid[:], self._rigid_n[:] = state["rigid"], state["rigid_n"]
         self._rigid1[:], self._rigid2[:] = state["rigid1"], state["rigid2"]
         self._order = [int(i) for i in state["order"]]
+        self.codes = np.asarray(state["codes"], dtype=np.float32)
+        self.poses_fixed = bool(state["poses_fixed"])
+
+    def believe(self, rigid: ArrayLike, expression: ArrayLike, *, fixed: bool) -> None:
+        """Go on with these poses (as `cube_rays` takes them, [count, 6]) and expressions
+        [count, K] of the training frames; `fixed`: poses are refined no more."""
+        self.rigid[:] = rigid
+        self.codes = self.field.code(np.asarray(expression, dtype=np.float32))
+        self._rigid1[:], self._rigid2[:], self._rigid_n[:] = 0.0, 0.0, 0
+        self.poses_fixed = fixed
 
     def step(self, progress: float | None = None) -> StepResult:
         """Take one step on the next frame of a shuffled pass.
@@ -175,7 +187,7 @@ class Trainer:
             scale = s.decay_to**progress
         rates = Rates(table=s.table_rate * scale, expression=s.expression_rate * scale,
                       network=s.network_rate * scale)  # fmt: skip
-        refine = s.pose_rate > 0 and progress >= s.pose_start
+        refine = s.pose_rate > 0 and progress >= s.pose_start and not self.poses_fixed
         result = self.engine.step(self._batch(frame), rates, s.loss,
                                   float(self.rng.random()), rigid=refine)  # fmt: skip
         if refine:
@@ -188,10 +200,13 @@ class Trainer:
             self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
         return result
 
-    def finish(self) -> None:
-        """Make the field ready to leave: pose correction, occupancy over many expressions."""
+    def finish(self, *, corrected: bool = True) -> None:
+        """Make the field ready to leave: pose correction (none for a tracker that needs none),
+        occupancy over many expressions."""
         self.engine.store()
-        self.field.correction[:] = fit_correction(self.features, self.rigid)
+        self.field.correction[:] = (
+            fit_correction(self.features, self.rigid) if corrected else 0.0
+        )
         self.occupancy.forget()
         many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))
         for frame in many:
@@ -202,14 +217,21 @@ class Trainer:
 
     def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
         """A frame as the current field shows it, by default with the tracker's own pose."""
+        footage = self.footage
+        return self.render_view(footage.expression[index], footage.pose(index), footage.camera,
+                                rigid=rigid)  # fmt: skip
+
+    def render_view(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, *,
+                    rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
+        """The current field with coefficients [K] under a head → camera pose [4, 4]."""
         self.engine.store()
         renderer: CpuRenderer | TorchRenderer = (
             CpuRenderer(self.field, self.pool)
             if self.device == "cpu"
             else TorchRenderer(self.field, self.device)
         )
-        renderer.set_expression(self.footage.expression[index])
-        return renderer.render(self.footage.pose(index), self.footage.camera, rigid=rigid)
+        renderer.set_expression(expression)
+        return renderer.render(pose, camera, rigid=rigid)
 
     def score(self, indices: ArrayLike, *, corrected: bool = True) -> Likeness:
         """Mean likeness over frames, with poses as a receiver would have them."""
@@ -249,7 +271,7 @@ class Trainer:
             self.rigid -= self.rigid.mean(axis=0)
 
 
-def _bounding_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def bounding_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """(x0, y0, x1, y1) of the matte, grown by a tenth of the picture; the whole one if empty."""
     h, w = alpha.shape
     ys, xs = np.flatnonzero((alpha > 8).any(axis=1)), np.flatnonzero((alpha > 8).any(axis=0))

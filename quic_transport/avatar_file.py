@@ -25,7 +25,11 @@ from quic_transport.avatar_container import (
 from quic_transport.avatar_meta import AvatarMeta
 from quic_transport.errors import AvatarFileError, LocalError
 
+PRIVATE = "personal."
+"""Sections whose names begin so stay with their owner: see `public_bytes`."""
+
 __all__ = [
+    "PRIVATE",
     "AvatarFile",
     "AvatarMeta",
     "avatar_id",
@@ -33,6 +37,7 @@ __all__ = [
     "encode_avatar",
     "load_avatar",
     "load_meta",
+    "public_bytes",
     "read_avatar_bytes",
     "read_meta",
     "save_avatar",
@@ -73,6 +78,12 @@ def load_avatar(path: str | os.PathLike[str]) -> AvatarFile:
         return decode_avatar(data)
     except AvatarFileError as error:
         raise AvatarFileError(f"{path}: {error}") from error
+
+
+def public_bytes(avatar: AvatarFile) -> bytes:
+    """The file that others get of an avatar: without its private sections."""
+    shown = {name: array for name, array in avatar.sections.items() if not name.startswith(PRIVATE)}
+    return encode_avatar(AvatarFile(avatar.meta, shown))
 
 
 def load_meta(path: str | os.PathLike[str]) -> AvatarMeta:

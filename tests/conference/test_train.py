@@ -56,10 +56,10 @@ def test_training_leaves_an_avatar_that_says_how_good_it_is(
     assert facewire.main(["train", str(ball_set), "-o", str(out), "--threads", "1"]) == 0
     text = capsys.readouterr().out
     assert "250 steps" in text
-    assert "with pose correction" in text
+    assert "with a correction" in text
     meta = load_avatar(out).meta
     assert (meta.schema, meta.size_px, meta.provenance["train_frames"]) == ("arkit46", 64, 13)
-    assert float(meta.provenance["psnr_whole"]) > 18
+    assert float(meta.provenance["psnr with a correction"]) > 18
     assert (tmp_path / "ball.preview.png").is_file()
     assert not (tmp_path / "ball.checkpoint.npz").exists()
 

@@ -106,7 +106,7 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     for _ in range(17):
         first.step()
     save_checkpoint(first, tmp_path / "c.npz", {"spent": 1.5})
-    assert load_checkpoint(second, tmp_path / "c.npz") == {"spent": 1.5}
+    assert load_checkpoint(second, tmp_path / "c.npz") == ({"spent": 1.5}, {})
     while not second.done:
         second.step()
     np.testing.assert_array_equal(second.field.mean, straight.field.mean)

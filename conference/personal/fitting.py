@@ -1,0 +1,175 @@
+"""The personal tracker of one training run: when it is fitted, and what it is worth.
+
+The rule: field and tracker take turns. At two moments of the run the person's colours are read off
+the pictures at the poses believed by then, the tracker is laid onto every training frame, and the
+field goes on with what it found; from the second moment on poses stay as the tracker gives them,
+so that the field learns to look right under what a live sender will send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conference.personal.ceiling import optimised_motion
+from conference.personal.fit import (
+    Tracked,
+    align_all,
+    fit_model,
+    motion_of_rigid,
+    rigid_of_motion,
+    surface_of,
+    with_misfit,
+)
+from nerf.camera import Camera, head_pose
+from nerf.cpu.render import Rendered
+from nerf.metrics import Likeness, likeness, mean_likeness
+from nerf.train import Trainer
+from nerf.trainset import TrainSet, TrainSetError
+from sender.personal.align import SIZE_PX, Look, align
+from sender.personal.extractor import placed, tempered
+from sender.personal.model import PersonalModel, from_sections, to_sections
+from sender.personal.motion import Motion
+
+MOMENTS = (0.4, 0.75)
+"""Shares of the run after which the tracker is fitted; after the last one poses stay."""
+LEAST_FRAMES = 100
+"""Training frames below which there is too little to fit."""
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Likenesses:
+    """Held-out frames under three kinds of parameters."""
+
+    generic: Likeness
+    """As the general tracker measured them."""
+    personal: Likeness
+    """As a live sender with the personal tracker sends them."""
+    ceiling: Likeness
+    """With the pose optimised for each frame against its own matted picture."""
+
+
+class PersonalFitting:
+    """Fits one run's personal tracker."""
+
+    def __init__(self, trainer: Trainer, trainset: TrainSet, threads: int = 2) -> None:
+        self._trainer, self._set, self._threads = trainer, trainset, threads
+        self.model: PersonalModel | None = None
+        self.done = 0
+        """How many of MOMENTS are over."""
+        n = trainer.count
+        self._refined = np.asarray(trainset.expression[:n], dtype=np.float64).copy()
+
+    @staticmethod
+    def fits(trainset: TrainSet) -> bool:
+        """Whether a set has what it takes: whole portraits, enough frames, a tracker that errs."""
+        first = trainset.folder / "ori_imgs" / f"{int(trainset.img_id[0])}.jpg"
+        return (
+            trainset.train_count >= LEAST_FRAMES and first.is_file()
+            and trainset.extractor not in ("truth", "unknown")
+        )  # fmt: skip
+
+    def due(self, progress: float) -> bool:
+        """Whether a moment has come."""
+        return self.done < len(MOMENTS) and progress >= MOMENTS[self.done]
+
+    def update(self, report: Report) -> None:
+        """Fit the tracker to the trainer's present state, and the trainer to the tracker."""
+        trainer = self._trainer
+        n, edge = trainer.count, trainer.field.cube.edge
+        report(f"fitting the personal tracker, {self.done + 1} of {len(MOMENTS)}")
+        believed = np.stack([motion_of_rigid(r, edge) for r in trainer.rigid])
+        tracked = Tracked(self._set.rotation[:n], self._set.expression[:n].astype(np.float64),
+                          believed, self._refined)  # fmt: skip
+        surface = surface_of(trainer)
+        pivot = np.array(trainer.field.cube.center)
+        model = fit_model(surface, pivot, tracked, self.portrait,
+                          (self._set.distance_m, self._set.scale), self._threads)  # fmt: skip
+        found = [a for _, a in align_all(model, tracked, np.arange(n), self.portrait,
+                                         self._threads)]  # fmt: skip
+        self.model = with_misfit(model, [a.misfit for a in found])
+        self._refined = np.stack([a.expression for a in found])
+        rigid = np.stack([rigid_of_motion(a.motion.vector(), edge) for a in found])
+        self.done += 1
+        trainer.believe(rigid, self._refined, fixed=self.done == len(MOMENTS))
+
+    def sent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Refined expressions [n, 46] and rotations [n, 3] of the training frames, as sent."""
+        if self.model is None:
+            raise ValueError("there is no personal tracker yet")
+        n = self._trainer.count
+        edge = self._trainer.field.cube.edge
+        turns = [
+            placed(self.model, Motion.of(motion_of_rigid(self._trainer.rigid[i], edge)),
+                   self._set.rotation[i])[1]
+            for i in range(n)
+        ]  # fmt: skip
+        return self._refined, np.array(turns)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """What a checkpoint keeps."""
+        out: dict[str, NDArray[np.generic]] = {
+            "done": np.array(self.done),
+            "refined": self._refined,
+        }
+        return out | (to_sections(self.model) if self.model is not None else {})
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Take over what `state` gave."""
+        self.done = int(state["done"])
+        self._refined = np.asarray(state["refined"], dtype=np.float64)
+        self.model = from_sections(state)
+
+    def portrait(self, index: int) -> NDArray[np.uint8]:
+        """The whole portrait of a frame as a sender cuts it, uint8 [SIZE_PX, SIZE_PX, 3] RGB."""
+        import cv2
+
+        path = self._set.folder / "ori_imgs" / f"{int(self._set.img_id[index])}.jpg"
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise TrainSetError(f"{path} is missing or damaged: build the set again")
+        image = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+    def render_sent(self, index: int) -> Rendered:
+        """A frame as a receiver shows it that puts the portrait where the sender says it lies."""
+        if self.model is None:
+            raise ValueError("there is no personal tracker yet")
+        rotation, expression = self._set.rotation[index], self._set.expression[index]
+        found = align(self.model, Look.at(self.portrait(index)), rotation, expression)
+        believed = tempered(self.model, found, rotation, expression)
+        place, angles = placed(self.model, believed.motion, rotation)
+        whole = self._trainer.footage.camera
+        size = whole.width
+        camera = Camera(
+            whole.fx * place.side, whole.fy * place.side, place.u * size, place.v * size,
+            size, size,
+        )  # fmt: skip
+        pose = head_pose(angles, self._set.distance_m)
+        return self._trainer.render_view(believed.expression, pose, camera)
+
+    def score(self, frames: NDArray[np.int64], ceiling_frames: int) -> Likenesses:
+        """The three numbers over held-out `frames`; the ceiling over `ceiling_frames` of them, and
+        the other two again over those: see `Likenesses`."""
+        trainer, footage = self._trainer, self._trainer.footage
+        if self.model is None:
+            raise ValueError("there is no personal tracker yet")
+
+        def judged(shown: Rendered, i: int) -> Likeness:
+            return likeness(shown.rgb, footage.rgb[i], footage.alpha[i])
+
+        generic = [judged(trainer.render(int(i)), int(i)) for i in frames]
+        personal = [judged(self.render_sent(int(i)), int(i)) for i in frames]
+        best = []
+        for i in frames[:: max(1, len(frames) // max(ceiling_frames, 1))]:
+            at = int(i)
+            found = align(self.model, Look.at(self.portrait(at)), self._set.rotation[at],
+                          self._set.expression[at])  # fmt: skip
+            motion = optimised_motion(trainer, at, found.motion, found.expression)
+            pose = motion.apply(footage.pose(at), self.model.pivot)
+            best.append(judged(trainer.render_view(found.expression, pose, footage.camera), at))
+        return Likenesses(mean_likeness(generic), mean_likeness(personal), mean_likeness(best))

@@ -1,0 +1,103 @@
+"""What the personal tracker knows of a person, and how it lies in an avatar file.
+
+Some hundred points of the skin and the hair, each with the colour that it shows as a linear
+function of the head's turn and its expression; and what to expect of the general tracker's error.
+
+The rule: arrays with a shape, checked when read; points are metres in the head frame.
+References: Cootes, Edwards, Taylor 2001 (active appearance models); Matthews & Baker 2004.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quic_transport.avatar_file import PRIVATE
+from quic_transport.errors import AvatarFileError
+from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
+
+Float32 = NDArray[np.float32]
+
+SECTION = PRIVATE
+"""Beginning of the names of a personal tracker's sections: what never leaves the sender."""
+FEATURES = 1 + ROTATION_DIM + EXPRESSION_DIM
+MOST_POINTS = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonalModel:
+    """One person, as seen by one general tracker through one avatar."""
+
+    points: Float32
+    """[K, 3] metres, head frame."""
+    normals: Float32
+    """[K, 3] unit, outwards."""
+    appearance: Float32
+    """[F, K, 3] RGB of 0..1 per feature (see `features`)."""
+    spread: Float32
+    """[K] standard deviation of a point's colour about that, 0..1, > 0."""
+    pivot: Float32
+    """[3] metres: motions turn about this point."""
+    expression_mean: Float32
+    """[46] of the training frames."""
+    expression_spread: Float32
+    """[46] standard deviation to expect of a correction."""
+    expression_range: Float32
+    """[2, 46] least and greatest corrected value."""
+    motion_map: Float32
+    """[6, F] features → the motion to expect (rotation vector in radians, metres)."""
+    motion_information: Float32
+    """[6, 6] inverse covariance of the motion about that."""
+    misfit: Float32
+    """[2] median and 95th percentile of the training frames' misfit after alignment."""
+    camera: Float32
+    """[2] metres from the camera to the head's origin, portrait widths per metre there."""
+
+    def features(self, rotation: ArrayLike, expression: ArrayLike) -> NDArray[np.float64]:
+        """[F]: one, the rotation [3] in radians, the expression [46] less its mean."""
+        e = np.asarray(expression, dtype=np.float64) - self.expression_mean
+        return np.concatenate([[1.0], np.asarray(rotation, dtype=np.float64), e])
+
+
+HALF = {"appearance"}  # stored in 16 bits
+
+
+def to_sections(model: PersonalModel) -> dict[str, NDArray[np.generic]]:
+    """The model as named arrays of an avatar file."""
+    return {
+        SECTION + f.name: getattr(model, f.name).astype(
+            np.float16 if f.name in HALF else np.float32)
+        for f in fields(model)
+    }  # fmt: skip
+
+
+def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel | None:
+    """The model in an avatar's sections; None where there is none, AvatarFileError if damaged."""
+    if not any(name.startswith(SECTION) for name in sections):
+        return None
+    try:
+        arrays: dict[str, Any] = {
+            f.name: np.asarray(sections[SECTION + f.name], dtype=np.float32)
+            for f in fields(PersonalModel)
+        }
+        model = PersonalModel(**arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AvatarFileError(f"its personal tracker is incomplete ({error})") from error
+    k, d = len(model.points), EXPRESSION_DIM
+    wanted = {
+        "points": (k, 3), "normals": (k, 3), "appearance": (FEATURES, k, 3), "spread": (k,),
+        "pivot": (3,), "expression_mean": (d,), "expression_spread": (d,),
+        "expression_range": (2, d), "motion_map": (6, FEATURES), "motion_information": (6, 6),
+        "misfit": (2,), "camera": (2,),
+    }  # fmt: skip
+    for name, shape in wanted.items():
+        array = getattr(model, name)
+        if array.shape != shape or not np.isfinite(array).all():
+            raise AvatarFileError(f"its personal tracker is damaged: {name} {array.shape}")
+    if not (0 < k <= MOST_POINTS and (model.spread > 0).all() and (model.camera > 0).all()):
+        raise AvatarFileError("its personal tracker is damaged: no points, or no camera")
+    return model

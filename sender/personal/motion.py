@@ -1,0 +1,112 @@
+"""Small rigid motions of a head, and where they take its points in the portrait.
+
+The rule: a motion is a rotation vector (radians) and a translation (metres) in the head frame,
+about a pivot; pixel centres lie at +0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sender.smoothing import rotation_exp, rotation_log
+
+Float64 = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """X → R (X − pivot) + pivot + t."""
+
+    rotation: Float64
+    """[3, 3]"""
+    translation: Float64
+    """[3] metres."""
+
+    @staticmethod
+    def of(vector: ArrayLike) -> Motion:
+        """From rotation vector and translation [6]."""
+        v = np.asarray(vector, dtype=np.float64)
+        return Motion(rotation_exp(v[:3]), v[3:].copy())
+
+    def vector(self) -> Float64:
+        """[6], the inverse of `of`."""
+        return np.concatenate([rotation_log(self.rotation), self.translation])
+
+    def after(self, step: ArrayLike) -> Motion:
+        """This motion, and then the small one `step` [6]."""
+        s = np.asarray(step, dtype=np.float64)
+        return Motion(rotation_exp(s[:3]) @ self.rotation, self.translation + s[3:])
+
+    def apply(self, pose: ArrayLike, pivot: ArrayLike) -> Float64:
+        """The head → camera pose [4, 4] of the moved head."""
+        p, c = np.asarray(pose, dtype=np.float64), np.asarray(pivot, dtype=np.float64)
+        out = np.eye(4)
+        out[:3, :3] = p[:3, :3] @ self.rotation
+        out[:3, 3] = p[:3, :3] @ (c + self.translation - self.rotation @ c) + p[:3, 3]
+        return out
+
+
+def portrait_pose(rotation: Float64, distance: float) -> Float64:
+    """Head → camera [4, 4] of the stabilised portrait, of a rotation matrix [3, 3]."""
+    out = np.eye(4)
+    out[:3, :3] = rotation
+    out[2, 3] = -distance
+    return out
+
+
+def rotation_matrix(angles: ArrayLike) -> Float64:
+    """R = Rz(roll) Ry(yaw) Rx(pitch) of (pitch, yaw, roll)."""
+    pitch, yaw, roll = (float(a) for a in np.asarray(angles, dtype=np.float64))
+    cp, sp, cy, sy = math.cos(pitch), math.sin(pitch), math.cos(yaw), math.sin(yaw)
+    cr, sr = math.cos(roll), math.sin(roll)
+    return np.array([
+        [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp],
+        [sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp],
+        [-sy, cy * sp, cy * cp],
+    ])  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projected:
+    """Points of a moved head in the portrait."""
+
+    pixels: Float32
+    """[K, 2]"""
+    jacobian: Float32
+    """[K, 2, 6] of the pixels by a further small motion."""
+    facing: Float32
+    """[K] cosine between a point's normal and the way to the camera."""
+
+
+def project(
+    points: Float32, normals: Float32, pivot: ArrayLike, motion: Motion,
+    rotation: Float64, distance: float, focal_px: float, size: int,
+) -> Projected:  # fmt: skip
+    """Where the points [K, 3] of a head moved by `motion` and seen under `rotation` [3, 3] lie in
+    a portrait of `size` pixels."""
+    arm = (points - np.asarray(pivot)) @ motion.rotation.T  # about the pivot, turned
+    turned = (rotation @ motion.rotation).astype(np.float32)
+    centre = rotation @ (np.asarray(pivot, dtype=np.float64) + motion.translation)
+    camera = arm @ rotation.T + centre - (0.0, 0.0, distance)
+    depth = -camera[:, 2]
+    x, y = camera[:, 0] / depth, camera[:, 1] / depth
+    pixels = np.stack([size / 2 + focal_px * x, size / 2 - focal_px * y], axis=1)
+    # d pixels / d camera, then through the turn to the head frame
+    k = focal_px / depth
+    zero = np.zeros_like(k)
+    by_camera = np.stack([
+        np.stack([k, zero, k * x], axis=1), np.stack([zero, -k, -k * y], axis=1),
+    ], axis=1)  # fmt: skip
+    by_head = by_camera @ rotation
+    jacobian = np.empty((len(points), 2, 6), np.float32)
+    jacobian[:, :, 3:] = by_head
+    a = arm[:, None, :]  # d(δω × arm) = −[arm]× δω: row · −[arm]× = arm × row
+    jacobian[:, :, :3] = np.cross(np.broadcast_to(a, by_head.shape), by_head)
+    n = normals @ turned.T
+    facing = -(n * camera).sum(axis=1) / np.sqrt((camera * camera).sum(axis=1))
+    return Projected(pixels.astype(np.float32), jacobian, facing.astype(np.float32))
