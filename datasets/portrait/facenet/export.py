@@ -108,7 +108,7 @@ def _export(
     if dynamic:
         size = torch.export.Dim
         shapes = ({1: size("height", min=8, max=16384), 2: size("width", min=8, max=16384)},)
-    with warnings.catch_warnings(), _quiet("torch.onnx"):
+    with warnings.catch_warnings(), _quiet("torch.onnx"), _quiet("torch.__trace"):
         warnings.simplefilter("ignore")  # the exporter's own use of what torch calls old
         program = torch.onnx.export(
             module, tensors, dynamo=True, opset_version=OPSET, input_names=list(inputs),

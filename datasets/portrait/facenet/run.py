@@ -76,6 +76,8 @@ def run(plan: RunPlan, report: Report = print) -> dict[str, Any]:
     torch.set_num_threads(1)
     sha = data_sha(plan.packs)
     _claim(plan, sha)
+    if (done := _done(plan.folder)) is not None:
+        return done
     report("reading the packs")
     material = read_material(plan.packs)
     _train_pe(plan, material, report)
@@ -95,6 +97,17 @@ def run(plan: RunPlan, report: Report = print) -> dict[str, Any]:
     (plan.folder / "report.json").write_text(json.dumps(said, indent=1) + "\n")
     (plan.folder / "report.md").write_text(as_markdown(said))
     return said
+
+
+def _done(folder: Path) -> dict[str, Any] | None:
+    """The report of a run that is finished."""
+    said = folder / "report.json"
+    ends = [folder / "pe_net.pt", folder / "fb_net.pt"]
+    if not said.exists() or not all(e.exists() for e in ends):
+        return None
+    if said.stat().st_mtime_ns < max(e.stat().st_mtime_ns for e in ends):
+        return None  # somebody put other networks there
+    return dict(json.loads(said.read_text()))
 
 
 def load_pe(path: Path) -> PeNet:
@@ -159,7 +172,8 @@ def _train_pe(plan: RunPlan, material: Material, report: Report) -> None:
     mean, basis = landmark_basis(material.real, material.mirror, SHAPE_DIM, rng)
     torch.manual_seed(plan.seed)
     net = PeNet(torch.from_numpy(mean), torch.from_numpy(basis))
-    sampler = Sampler(material.real, material.performers, material.empty, material.mirror)
+    sampler = Sampler(material.real, material.performers, material.empty, material.mirror,
+                      DRAWINGS)  # fmt: skip
     settings = TrainPlan(
         minutes=plan.minutes, workers=plan.workers, seed=plan.seed,
         checkpoint=plan.folder / "pe_net.checkpoint.pt",

@@ -1,9 +1,10 @@
-"""Pictures of performers, drawn once per test run: faces whose pose is exactly known."""
+"""A little clip of a performer, drawn once and stored: a face whose pose is exactly known."""
 
 from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ from quic_transport.params import ARKIT46
 from sender.facenet.reader import focal_of
 
 SIZE = 224
+FRAMES, COLUMNS = 12, 4
+SEED = 5003
+SHEET = Path(__file__).resolve().parents[2] / "golden" / "acted.jpg"
 Image = NDArray[np.uint8]
 
 
@@ -37,14 +41,30 @@ def jaw_at(k: int) -> float:
     return 0.5 - 0.5 * math.cos(2 * math.pi * k / 10)
 
 
-@functools.cache
-def picture(k: int, seed: int = 5003) -> Image:
-    """Picture `k` [224, 224, 3] of performer `seed`."""
+def drawn_afresh(k: int, seed: int = SEED) -> Image:
+    """Picture `k` of the clip as the performer's renderer draws it, [224, 224, 3]."""
     focal = focal_of(SIZE)
     camera = Camera(focal, focal, SIZE / 2, SIZE / 2, SIZE, SIZE)
     expression = np.zeros(len(ARKIT46), np.float32)
     expression[ARKIT46.index("jawOpen")] = jaw_at(k)
     return render(Person(seed), expression, pose_at(k), camera).rgb
+
+
+@functools.cache
+def picture(k: int) -> Image:
+    """Picture `k` of the clip from the stored sheet of `FRAMES`, [224, 224, 3]."""
+    sheet = cv2.imread(str(SHEET))
+    assert sheet is not None
+    y, x = SIZE * (k // COLUMNS), SIZE * (k % COLUMNS)
+    return np.ascontiguousarray(sheet[y : y + SIZE, x : x + SIZE, ::-1])
+
+
+def write_sheet() -> None:
+    """Draw the clip again: `python -c "import tests.sender.facenet.acted as a; a.write_sheet()"`"""
+    tiles = [drawn_afresh(k) for k in range(FRAMES)]
+    rows = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, FRAMES, COLUMNS)]
+    sheet = np.concatenate(rows)[..., ::-1]
+    cv2.imwrite(str(SHEET), sheet, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def placed(

@@ -18,14 +18,28 @@ from sender.facenet.extractor import FacenetExtractor
 from sender.facenet.follow import Track, acquired, off
 from sender.facenet.reader import FaceReading
 from sender.frames import Frame
-from tests.sender.facenet.acted import SIZE, jaw_at, picture, placed, pose_at, turn_at
+from tests.sender.facenet.acted import (
+    FRAMES,
+    SIZE,
+    drawn_afresh,
+    jaw_at,
+    picture,
+    placed,
+    pose_at,
+    turn_at,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
-FRAMES = 12
 
 
 def frame(k: int, image: np.ndarray, rate: float = 30.0) -> Frame:
     return Frame(k, k / rate, image)
+
+
+def test_stored_clip_is_what_the_performer_draws() -> None:
+    difference = np.abs(drawn_afresh(4).astype(float) - picture(4))
+    assert np.percentile(difference, 95) < 24
+    assert difference.mean() < 4
 
 
 @pytest.fixture(scope="module")
