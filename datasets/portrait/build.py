@@ -64,11 +64,12 @@ def build_dataset(
 def material_of(footage: VideoFootage, options: BuildOptions) -> Material:
     """What a build from a video starts from."""
     name, models, video = options.extractor, options.models, footage.path
-    exact = name == "truth"
+    segmenter = options.segmenter
+    exact = name == "truth" and segmenter == "auto"
     return Material(
         footage=footage,
         open_extractor=lambda: open_extractor(name, models=models, source=str(video)),
-        open_segmenter=lambda: open_segmenter(name, models, video),
+        open_segmenter=lambda: open_segmenter(name, models, video, segmenter),
         exact=exact,
         tracker=tracker_identity(name, models, video),
     )

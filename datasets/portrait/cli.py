@@ -55,6 +55,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--out", type=Path, required=True, help="folder to make")
     add("--extractor", metavar="NAME", help="the tracker; truth: exact, for a performer's video")
+    add("--segmenter", default="auto", metavar="NAME",
+        help="parsing (ours), mediapipe, or auto: a set's own masks, else ours")  # fmt: skip
     add("--models", type=Path, metavar="DIR", help="folder of downloaded model files")
     add("--held-out", type=_share, metavar="SHARE",
         help="share of the frames, the last ones, to test on; default 0.15")  # fmt: skip
@@ -121,6 +123,7 @@ def _run(args: argparse.Namespace, progress: Progress) -> BuildSummary:
     given = {"extractor": args.extractor, "held_out": args.held_out}
     options = BuildOptions(
         models=args.models,
+        segmenter=args.segmenter,
         force=args.force,
         **{name: value for name, value in given.items() if value is not None},
     )

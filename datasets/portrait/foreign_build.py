@@ -74,9 +74,9 @@ def material_of(
         return inner if expression is None else KeptCoefficients(inner, expression)
 
     def segmenter() -> Any:
-        if foreign.parsing is not None:
+        if foreign.parsing is not None and options.segmenter == "auto":
             return ParsingMasks(foreign.parsing)
-        return open_segmenter(options.extractor, options.models, foreign.folder)
+        return open_segmenter(options.extractor, options.models, foreign.folder, options.segmenter)
 
     if expression is not None:
         identity = f"{identity}:{hashlib.sha256(expression.tobytes()).hexdigest()}"

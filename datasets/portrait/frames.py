@@ -27,7 +27,7 @@ from quic_transport.errors import LocalError
 from sender.frames import Frame
 from sender.video import Warn
 
-PART = 100  # rows in a stored part
+PART = 25  # rows in a stored part: about a second of work
 WARM_UP = 10
 PLATE_FRAMES = 96
 PLATE_BYTES = 250e6  # of whole pictures that the next steps may hold at once

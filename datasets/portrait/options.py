@@ -25,6 +25,8 @@ class BuildOptions:
     """Step 1: a name that sender.extractor knows; "truth" for a performer's video."""
     models: Path | None = None
     """Folder of downloaded model files; None searches (sender.model_files)."""
+    segmenter: str = "auto"
+    """Step 2: a name that portrait.segmentation knows."""
     selection: Selection = field(default_factory=Selection)
     """Step 1: which frames are looked at."""
     held_out: float = 1.0 - TRAIN_FRACTION

@@ -1,10 +1,11 @@
 """Progress bars of the build.
 
-The rule: on a terminal they move; elsewhere nothing is printed.
+The rule: on a terminal they move; elsewhere each stage is one line when it begins.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,8 @@ def stage_progress() -> Iterator[Progress]:
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
 
         def show(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks and not console.is_terminal:
+                print(stage, file=sys.stderr, flush=True)
             if stage not in tasks:
                 for earlier in tasks.values():  # declared lengths lie: it ended where it ended
                     bars.update(earlier, total=bars.tasks[earlier].completed)
