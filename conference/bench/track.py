@@ -174,6 +174,7 @@ def brief(result: Result) -> str:
         return f"{result.name}: no face; {100 * f['false_presence']:.1f} % of frames show one"
     if result.agreement is None:
         return f"{result.name}: the face was never found"
+    turned = "" if math.isnan(f["rotation_p50"]) else f"{f['rotation_p50']:.1f}°, "
     return (f"{result.name}: r {f['r']:.2f}, MAE {f['mae']:.3f}, "
-            f"rotation {f['rotation_p50']:.1f}° ({f['rotation_free_p50']:.1f}° without offset), "
+            f"rotation {turned}{f['rotation_free_p50']:.1f}° without offset, "
             f"{100 * f['presence']:.1f} % found, {f['tracking_cpu_ms_p50']:.1f} ms")  # fmt: skip
