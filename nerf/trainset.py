@@ -2,7 +2,8 @@
 
     DIR/head_imgs/<n>.jpg   the head over white          DIR/ori_imgs/<n>.jpg  the whole portrait
     DIR/matte/<n>.png       the head's opacity, 8 bit    DIR/ori_imgs/<n>.lms  landmarks, pixels
-    DIR/parsing/<n>.png     head (0,0,255), body (255,0,0), rest white      DIR/bc.jpg  white
+    DIR/parsing/<n>.png     head (0,0,255), neck (0,255,0), torso (255,0,0), rest white
+    DIR/bc.jpg              white: what lies behind the head in head_imgs
     DIR/transforms.json     camera, frames[img_id, exp_ori[46], transform_matrix camera → head]
     DIR/max_46.txt, min_46.txt   extremes of the expressions over the training frames
 

@@ -1,7 +1,7 @@
 """Step 3, background: the room without the person, also where the person nearly always was.
 
     background.png    in the source's whole picture
-    bc.jpg            the same through the clip's median crop, 512×512
+    plate.jpg         the same through the clip's median crop, 512×512
     background.json   how much was seen, how often, and whether it moves
 
 The rule: a pixel is the median over the pictures in which the person is far from it; where there
@@ -99,7 +99,7 @@ def make_plate(
     }
     write_image(folder / "background.png", plate)
     u, v, side = np.median(tracks.crop[rows], axis=0)
-    write_image(folder / "bc.jpg", through(plate, PortraitCrop(float(u), float(v), float(side))))
+    write_image(folder / "plate.jpg", through(plate, PortraitCrop(float(u), float(v), float(side))))
     temporary = folder / "background.json.tmp"
     temporary.write_text(json.dumps({k: round(x, 4) for k, x in facts.items()}), encoding="utf-8")
     temporary.replace(folder / "background.json")

@@ -64,7 +64,7 @@ def products(folder: Path, facts: ClipFacts, shown: list[Shown]) -> str:
     """What the set holds besides heads: the plate, the four classes, torsos, composites."""
     out = []
     for name, caption in (("background.png", _plate_words(folder)),
-                          ("bc.jpg", "the same, where the portrait is")):  # fmt: skip
+                          ("plate.jpg", "the same, where the portrait is")):  # fmt: skip
         image = read_picture(folder / name)
         if image is not None and (image != 255).any():
             out.append(figure(data_uri(_within(image)), caption))

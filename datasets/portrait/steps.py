@@ -56,14 +56,14 @@ SEGMENTATION = Step(
 )  # fmt: skip
 BACKGROUND = Step(
     3, "background", 1, ("frames", "segmentation"),
-    ("background.png", "bc.jpg", "background.json"),
+    ("background.png", "plate.jpg", "background.json"),
 )  # fmt: skip
 TORSO = Step(4, "torso", 1, ("segmentation", "background"), ("torso_imgs", "gt_imgs"))
 POSES = Step(5, "poses", 1, ("frames",), ("poses.json", "reprojection.json"))
 EXPRESSIONS = Step(6, "expressions", 1, ("frames",), ("expressions.npz",))
 TRAINING_FILE = Step(
     7, "training file", 1, ("segmentation", "background", "torso", "poses", "expressions"),
-    ("transforms.json", "max_46.txt", "min_46.txt", "facts.npz", "report.html"),
+    ("transforms.json", "max_46.txt", "min_46.txt", "bc.jpg", "facts.npz", "report.html"),
 )  # fmt: skip
 STEPS: tuple[Step, ...] = (
     FRAMES, SEGMENTATION, BACKGROUND, TORSO, POSES, EXPRESSIONS, TRAINING_FILE,

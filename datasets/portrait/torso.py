@@ -1,7 +1,7 @@
 """Step 4, torso images and ground truth, as AD-NeRF and RAD-NeRF want them.
 
     torso_imgs/<n>.png   neck and torso, RGBA, continued upwards under the head
-    gt_imgs/<n>.jpg      the whole person over bc.jpg
+    gt_imgs/<n>.jpg      the whole person over plate.jpg
 
 The rule: both come from the stored portrait and the stored opacities; torso ∪ head is the person.
 The neck goes on for UNDER_PX behind the head, in the colour that it has at the border, a little
@@ -35,7 +35,7 @@ def make_torsos(folder: Path, count: int, progress: Progress) -> None:
     """Make the pictures of the frames 0..count-1 that have none yet."""
     left = unfinished(folder, count, "torso_imgs/*.png", "gt_imgs/*.jpg")
     done = [count - len(left)]
-    plate = read_rgb(folder / "bc.jpg")
+    plate = read_rgb(folder / "plate.jpg")
 
     def work(n: int) -> None:
         portrait = read_rgb(folder / "ori_imgs" / f"{n}.jpg")

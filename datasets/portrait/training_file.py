@@ -2,6 +2,7 @@
 
     expressions.npz    expression [n, 46], low [49], high [49], names [46], train_frames
     transforms.json, max_46.txt, min_46.txt   NeRFBlendShape's format (nerf.trainset)
+    bc.jpg                                    white: what lies behind the head in head_imgs
     facts.npz, report.html                    what the build saw, frame by frame
 
 The rule: bounds span the training frames only, as the paper's quantiser does; a set with a
@@ -24,7 +25,7 @@ from nerf.trainset import (
 )
 from portrait.checks import Verdict
 from portrait.facts import face_px, facts_of, save_facts
-from portrait.pictures import PORTRAIT_PX
+from portrait.pictures import PORTRAIT_PX, write_image
 from portrait.poses import stored_errors
 from portrait.tracks import Tracks
 from quic_transport.params import SCHEMAS
@@ -86,6 +87,7 @@ def make_training_file(
     error[verdict.rows] = stored_errors(folder, len(kept))
     facts = facts_of(tracks, verdict, error, schema=schema, extractor=extractor, source=source)
     save_facts(folder, facts)
+    write_image(folder / "bc.jpg", np.full((PORTRAIT_PX, PORTRAIT_PX, 3), 255, dtype=np.uint8))
     write_trainset(trainset)
     return trainset
 

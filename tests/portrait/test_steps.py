@@ -216,6 +216,8 @@ def test_set_plate_is_the_room_where_it_was_seen(made: Path) -> None:
     assert error[seen].max() <= 12
     assert np.median(error) <= 4
     assert error.max() < 60  # painted in: bluish, neither orange nor green
+    assert np.abs(read_rgb(made / "plate.jpg")[256, 256].astype(int) - (52, 82, 198)).max() < 25
+    assert (read_rgb(made / "bc.jpg") == 255).all()  # head_imgs stand over white
     facts = json.loads((made / "background.json").read_text())
     assert 0.02 < facts["inpainted"] < 0.5
     assert facts["seen"] > 0.4
