@@ -2,8 +2,9 @@
 
 The rule: one definition for every tracker and filter. Jitter of a number is the RMS of its second
 difference over the quietest quarter of the clip, which the reference alone decides; it is given as
-a share of the reference's. Lag is the delay at which two tracks correlate best, in ms. Numbers
-that hardly move in the clip are left out of the medians.
+a share of the reference's. Lag is the delay at which two tracks correlate best, in ms: against the
+reference it includes the tracker's own, "added" is the filter's alone. Numbers that hardly move in
+the clip, or that two trackers see too differently, are left out of the medians.
 
 The reference is MediaPipe from single pictures (its IMAGE mode): the `mediapipe` extractor without
 smoothing. (It runs in VIDEO mode for two faces; with one face in the picture that gives the same
@@ -35,7 +36,9 @@ Float64 = NDArray[np.float64]
 QUIET_SHARE = 0.25
 QUIET_SPAN_S = 0.4
 ACTIVE_STD = 0.02  # a coefficient that varies less does not count
-ALIKE = 0.7  # correlation below which a lag means nothing
+ALIKE = 0.8  # correlation below which a lag means nothing
+MOVES = math.radians(1.5)  # an angle that varies less has no lag to be measured
+FEWEST = 5  # coefficients that a median takes
 LAGS_MS = np.arange(-60.0, 160.1, 2.0)
 ANGLES = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
 
@@ -154,21 +157,22 @@ def compare(reference: Track, track: Track, raw: Track | None = None) -> Steadin
     lag = lag_ms(reference, track)
     late = lag[:EXPRESSION_DIM][active]
     added = lag_ms(reference if raw is None else raw, track)
+    turning = reference.values[:, ANGLES].std(axis=0) > MOVES
     return Steadiness(
         float(np.median(share[:EXPRESSION_DIM][active])) if active.any() else math.nan,
         float(share[ANGLES].mean()),
         float(share[ANGLES].max()),
         _of(late, np.median),
         _of(late, lambda x: np.quantile(x, 0.9)),
-        _of(lag[ANGLES], np.max),
+        _of(lag[ANGLES][turning], np.max, 1),
         _of(added[:EXPRESSION_DIM][active], np.median),
-        _of(added[ANGLES], np.max),
+        _of(added[ANGLES][turning], np.max, 1),
     )
 
 
-def _of(values: Float64, summary: Callable[[Float64], np.floating]) -> float:
+def _of(values: Float64, summary: Callable[[Float64], np.floating], fewest: int = FEWEST) -> float:
     known = values[np.isfinite(values)]
-    return float(summary(known)) if len(known) else math.nan
+    return float(summary(known)) if len(known) >= fewest else math.nan
 
 
 def one_euro(track: Track, cutoff_hz: float, slope: float, speed_hz: float = 1.0) -> Track:
@@ -194,7 +198,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="facewire bench jitter", description="tremble and lag")
     add = p.add_argument
     add("clips", type=Path, nargs="+", help="videos that show one face")
-    add("--extractor", default="mediapipe", metavar="NAME", help="default mediapipe")
+    add("--extractor", default="facenet", metavar="NAME", help="default facenet")
     add("--reference", default="mediapipe", metavar="NAME",
         help="tracker that 1.00 stands for; default mediapipe")  # fmt: skip
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
