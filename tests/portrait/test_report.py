@@ -273,7 +273,7 @@ def test_report_shows_plate_classes_torso_and_composite_where_they_are(tmp_path:
         cv2.imwrite(str(made / "torso_imgs" / f"{n}.png"), np.dstack([portrait, portrait[..., 0]]))
         cv2.imwrite(str(made / "gt_imgs" / f"{n}.jpg"), portrait)
     cv2.imwrite(str(made / "background.png"), np.full((90, 160, 3), 90, np.uint8))
-    cv2.imwrite(str(made / "bc.jpg"), np.full_like(portrait, 255))  # white: no plate
+    cv2.imwrite(str(made / "plate.jpg"), np.full_like(portrait, 255))  # white: no plate
     (made / "background.json").write_text('{"inpainted": 0.384}')
     page = Page(write_report(made).read_text(encoding="utf-8"))
     assert "38 % were never seen" in page.words
