@@ -100,6 +100,8 @@ def cut_out(
     crop, frame = kept.portrait(n), hollow_frame(kept, n)
     inside = inside_picture(crop, kept.size[n], size)
     person = np.minimum(segmenter.person(portrait, frame, crop), inside / np.float32(255))
+    if not exact:  # a thing on a shelf that was taken for a person
+        person = part_with_face(person, inside)
     classes = classes_by(segmenter, portrait, frame, crop)
     head = person
     if neckline is not None:
