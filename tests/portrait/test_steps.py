@@ -28,7 +28,7 @@ from portrait.reprojection import fit_rigid_shape
 from portrait.steps import EXPRESSIONS, FRAMES, SEGMENTATION, STEPS, TRAINING_FILE, Ledger
 from portrait.target import only_one
 from portrait.torso import torso_of
-from portrait.tracks import Selection
+from portrait.tracks import Selection, Tracks, tracks_of
 from quic_transport.errors import LocalError
 from sender.extractor import TrackedFace
 from sender.frames import Frame
@@ -291,26 +291,23 @@ def test_inspect_prints_states_bounds_and_reprojection(made: Path, capsys) -> No
         assert words in text, words
 
 
-def test_segment_without_landmarks_or_classes_takes_the_person_for_the_head() -> None:
-    from portrait.tracks import Tracks
-
-    tracks = Tracks.join([_one_row()])
-
-    class Everything:
-        def person(self, portrait, frame, crop):
-            return np.ones(portrait.shape[:2], np.float32)
+def test_segment_person_is_what_hangs_together_with_the_face() -> None:
+    class PersonAndShelf:
+        def person(self, portrait: Any, frame: Frame, crop: Any) -> np.ndarray:
+            out = np.zeros(portrait.shape[:2], np.float32)
+            out[:, 16:40] = out[40:50, 56:60] = 1.0
+            return out
 
     person, head, classes = masks.cut_out(
-        np.zeros((64, 64, 3), np.uint8), tracks, 0, Everything(), None, False
+        np.zeros((64, 64, 3), np.uint8), Tracks.join([_one_row()]), 0, PersonAndShelf(), None, False
     )
-    assert (person[20:40, 20:40] == 1).all()
-    assert (classes[20:40, 20:40] == HEAD).all()
+    assert (person[20:40, 20:36] == 1).all()
+    assert (person[:, 50:] == 0).all()
+    assert (classes[20:40, 20:36] == HEAD).all()  # no landmarks, no classes: all of it is head
     assert (head[:4] == 0).all()  # beyond the picture's upper edge
 
 
-def _one_row():
-    from portrait.tracks import tracks_of
-
+def _one_row() -> Tracks:
     row = {
         "index": 0, "time": 0.0, "faces": 1, "second": 0.0, "expression": np.zeros(46, np.float32),
         "rotation": np.zeros(3), "offset": np.zeros(3), "crop": np.array([50.0, 40.0, 100.0]),
