@@ -247,6 +247,10 @@ def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[
 def main(argv: list[str]) -> int:
     """Run the bench; 0."""
     args = parse(argv)
+    from sender.video import probe
+
+    for clip in args.clips:
+        probe(clip)  # a bad file is refused before the others are measured
     rows: list[Row] = []
     lines = []
     for clip in args.clips:

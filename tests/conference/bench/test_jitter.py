@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conference.bench import jitter as jitter_bench
 from conference.bench.jitter import Track, compare, jitter, lag_ms, one_euro, quiet
 from quic_transport.errors import LocalError
+from tests.sender.films import grey_frames, write_film
 
 
 def speech(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -96,6 +98,16 @@ def test_lag_of_what_two_trackers_see_differently_or_that_stands_still_is_unknow
     still = one.copy()
     still[:, 46:49] *= 0.01
     assert np.isnan(compare(Track(time, still), Track(time, still)).lag_angles)
+
+
+def test_bad_clip_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = write_film(tmp_path / "a.mp4", grey_frames(3), [0.0, 0.1, 0.2])
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(jitter_bench, "tracked", lambda *a: pytest.fail("measured"))
+    with pytest.raises(LocalError, match=r"b\.mp4"):
+        jitter_bench.main([str(good), str(tmp_path / "b.mp4")])
 
 
 @pytest.mark.assets
