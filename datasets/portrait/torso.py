@@ -75,16 +75,19 @@ def _torso_of(colour: Float32, person: Float32, head: Float32, px: float) -> Ima
 
     alpha = np.clip(person - head, 0.0, 1.0)
     straight = colour / np.maximum(person, np.float32(1e-3))[..., None]
-    sure = alpha > SURE
+    rows = np.flatnonzero((head > FAINT).any(axis=1))
+    reach = round(UNDER_PX / px)
+    near = slice(0, int(rows[-1]) + reach if len(rows) else 0)  # further down nothing changes
+    sure = alpha[near] > SURE
     if sure.any():
         away, label = cv2.distanceTransformWithLabels(
             (~sure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
-        under = (head > 0.05) & (away < UNDER_PX / px) & ~sure
+        under = (head[near] > FAINT) & (away < reach) & ~sure
         colours = np.zeros((int(label.max()) + 1, 3), dtype=np.float32)
-        colours[label[sure]] = straight[sure]
+        colours[label[sure]] = straight[near][sure]
         nearest = cv2.GaussianBlur(colours[label], (0, 0), 2)
-        straight[under] = nearest[under] * (DARKER ** (away[under] * px))[:, None]
-        alpha = np.where(under, np.maximum(alpha, person), alpha)
+        straight[near][under] = nearest[under] * (DARKER ** (away[under] * px))[:, None]
+        alpha[near][under] = np.maximum(alpha[near][under], person[near][under])
     alpha = np.where(alpha < FAINT, np.float32(0.0), alpha)
     return eight_bit(np.dstack([straight * (alpha[..., None] > 0), alpha]))
