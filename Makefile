@@ -10,7 +10,7 @@ venv: .venv/.made
 
 .venv/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,track]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,track,export]'
 	touch $@
 
 demo: venv

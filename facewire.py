@@ -12,11 +12,14 @@ from importlib import import_module
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("conference.demo", "performer or video → avatar → call over loopback, with pictures"),
     "performer": ("portrait.performer.cli", "film a synthetic person with exact ground truth"),
+    "record": ("portrait.record.cli", "film yourself for a training set, with prompts"),
     "dataset": ("portrait.cli", "turn a video of one person into a training set"),
     "train": ("conference.train", "learn a personal 3D head from a video or a training set"),
     "receive": ("conference.receive", "wait for a call, render the caller's head"),
     "send": ("conference.send", "call a receiver and send a face from a camera or a video"),
     "bench": ("conference.bench.cli", "measure latency and rate-distortion on this machine"),
+    "facenet": ("portrait.facenet.cli", "train our own face tracker on labelled clips"),
+    "export-cpem": ("sender.cpem.cli", "convert CPEM's published checkpoint for --extractor cpem"),
     "inspect": ("conference.inspect", "show what is inside an avatar file"),
 }
 

@@ -18,8 +18,14 @@ from pathlib import Path
 
 from conference.statistics import write_json
 from conference.terminal import announce
-from quic_transport.errors import FacewireError, LocalError
+from quic_transport.errors import LocalError
+from sender.extractor import DEFAULT_EXTRACTOR, EXTRACTORS
 
+EXACT = "truth"
+EXACT_NOTE = (
+    "the performer's own parameters were sent (extractor truth), so nothing here says how well a "
+    "tracker follows a face"
+)
 FREE_VIEW = "pitch=-5,sway=30"
 CALL_PATIENCE_S = 120.0  # beyond the clip's length, for starting, warming up and saying goodbye
 FRAMES_PER_SECOND = 20.0
@@ -37,6 +43,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=40.0, metavar="N", help="of performance; default 40")
     add("--budget", type=float, default=120.0, metavar="SECONDS", help="of training; default 120")
     add("--size", type=int, default=256, metavar="PX", help="of the received pictures; 256")
+    add("--extractor", choices=EXTRACTORS, default=DEFAULT_EXTRACTOR, help="default facenet")
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     args = p.parse_args(argv)
     if not 10 <= args.seconds <= 600:
@@ -86,7 +93,8 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         raise LocalError(f"cannot make the folder {folder}: {error.strerror}") from error
     steps, started = Steps(folder), time.monotonic()
-    tracker, why = choose_tracker(args)
+    tracker = args.extractor
+    why = EXACT_NOTE if tracker == EXACT else ""
     video = film(args, steps)
     dataset = folder / "dataset"
     build = ["build", str(video), "-o", str(dataset), "--extractor", tracker, "--force"]
@@ -97,7 +105,8 @@ def main(argv: list[str]) -> int:
     train = [str(dataset), "-o", str(avatar), "--seconds", f"{args.budget:g}"]
     steps.run("training", train, avatar, lambda: command("train", train))
     clip, reference = folder / "heldout.mp4", folder / "heldout"
-    steps.run("held-out part", [str(video)], clip, lambda: cut(video, dataset, clip, reference))
+    steps.run("held-out part", [str(video)], clip,
+              lambda: cut(video, dataset, avatar, clip, reference))  # fmt: skip
     call = Call(args, avatar, clip, reference, folder)
     steps.run("call", ["call", str(args.size)], folder / "received.json", call.true_view)
     steps.run("call, seen from elsewhere", ["free", str(args.size), FREE_VIEW],
@@ -119,23 +128,6 @@ def command(name: str, argv: list[str]) -> None:
         raise LocalError(f"the demo stopped at `facewire {name}`; the same command goes on there")
 
 
-def choose_tracker(args: argparse.Namespace) -> tuple[str, str]:
-    """The tracker's name and, where it is not the general one, a sentence that says why."""
-    from sender.extractor import open_extractor
-
-    try:
-        open_extractor("mediapipe", models=args.models).close()
-    except FacewireError as error:
-        if args.video is not None:
-            raise
-        announce(f"no tracker at hand ({error})")
-        return "truth", (
-            "no tracker was at hand: the performer's own parameters were sent (extractor truth), "
-            "so nothing here says how well a tracker follows a face"
-        )
-    return "mediapipe", ""
-
-
 def film(args: argparse.Namespace, steps: Steps) -> Path:
     """The video: the user's, or a performer's."""
     if args.video is not None:
@@ -147,13 +139,15 @@ def film(args: argparse.Namespace, steps: Steps) -> Path:
     return Path(video)
 
 
-def cut(video: Path, dataset: Path, clip: Path, reference: Path) -> None:
+def cut(video: Path, dataset: Path, avatar: Path, clip: Path, reference: Path) -> None:
     """Make the clip and the reference of the call."""
     from conference.heldout import cut_clip, cut_trainset
     from nerf.trainset import read_trainset
+    from quic_transport.avatar_file import load_avatar
+    from sender.personal.model import from_sections
 
     start = cut_clip(video, read_trainset(dataset), clip)
-    cut_trainset(dataset, start, reference)
+    cut_trainset(dataset, start, reference, from_sections(load_avatar(avatar).sections))
     announce(f"{clip}: what training never saw, from second {start:.1f} on")
 
 

@@ -12,12 +12,19 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from nerf.trainset import IMAGE_FOLDERS, TrainSet, read_trainset, write_trainset
 from quic_transport.errors import LocalError
+from sender.personal.align import Look, align
+from sender.personal.extractor import placed, tempered
+from sender.personal.model import SIZE_PX, PersonalModel
+from sender.portrait_crop import PortraitCrop
 
 TRUTH_PER_FRAME = ("time", "expression", "pose", "landmarks")
+RECUT = (("head_imgs", ".jpg", 255), ("ori_imgs", ".jpg", 255), ("matte", ".png", 0))
 EARLY_S = 0.001  # a frame this little before the cut belongs to the held-out part
 
 
@@ -66,8 +73,14 @@ def cut_truth(truth: Path, start: float, out: Path) -> None:
         np.savez(file, **arrays)
 
 
-def cut_trainset(folder: Path, start: float, out: Path) -> None:
-    """A training set of the held-out frames alone, with the pictures of `folder` linked."""
+def cut_trainset(
+    folder: Path, start: float, out: Path, personal: PersonalModel | None = None
+) -> None:
+    """A training set of the held-out frames alone, with the pictures of `folder` linked.
+
+    `personal`: the portraits are those that a sender with this tracker cuts, so its own framing
+    is not mistaken for an error of the picture.
+    """
     whole = read_trainset(folder)
     rows = np.arange(whole.train_count, len(whole))
     out.mkdir(parents=True, exist_ok=True)
@@ -78,13 +91,44 @@ def cut_trainset(folder: Path, start: float, out: Path) -> None:
         for row in rows:
             for source in (folder / name).glob(f"{whole.img_id[row]}.*"):
                 _link(source, out / name / source.name)
-    write_trainset(
-        replace(
-            whole, folder=out, img_id=whole.img_id[rows], expression=whole.expression[rows],
-            rotation=whole.rotation[rows], pose=whole.pose[rows], offset=whole.offset[rows],
-            time=whole.time[rows] - start, train_count=1, extra={},
-        )
+    cut = replace(
+        whole, folder=out, img_id=whole.img_id[rows], expression=whole.expression[rows],
+        rotation=whole.rotation[rows], pose=whole.pose[rows], offset=whole.offset[rows],
+        time=whole.time[rows] - start, train_count=1, extra={},
     )  # fmt: skip
+    if personal is not None:
+        cut = replace(cut, rotation=_recut(cut, personal))
+    write_trainset(cut)
+
+
+def _recut(cut: TrainSet, personal: PersonalModel) -> NDArray[np.float64]:
+    """Cut the portraits of `cut` again where the personal tracker sees the head; the rotations
+    [N, 3] that it sees."""
+    rotations = []
+    for row in range(len(cut)):
+        name = int(cut.img_id[row])
+        size = cut.camera.width
+        portrait = _read(cut.folder / "ori_imgs" / f"{name}.jpg")
+        small = cv2.resize(portrait, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+        look = Look.at(np.ascontiguousarray(small[..., ::-1]), personal.box)
+        found = align(personal, look, cut.rotation[row], cut.expression[row])
+        believed = tempered(personal, found, cut.rotation[row], cut.expression[row])
+        place, angles = placed(personal, believed.motion, cut.rotation[row])
+        crop = PortraitCrop(place.u * size, place.v * size, place.side * size)
+        for folder, end, border in RECUT:
+            path = cut.folder / folder / f"{name}{end}"
+            picture = crop.apply(_read(path), size, border)
+            path.unlink()  # may be a link to the set's own file
+            cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 97])
+        rotations.append(angles)
+    return np.array(rotations)
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise LocalError(f"{path} is missing or damaged: build the set again")
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from conference.progress_line import ProgressLine
 from conference.terminal import announce
 from quic_transport.errors import AvatarFileError, LocalError
+from sender.extractor import DEFAULT_EXTRACTOR, EXTRACTORS
 
 if TYPE_CHECKING:
     from conference.personal.fitting import Likenesses, PersonalFitting
@@ -56,6 +57,8 @@ class TrainRequest:
     """auto, cpu or cuda."""
     resume: bool = False
     """Go on from the checkpoint beside the avatar."""
+    extractor: str = DEFAULT_EXTRACTOR
+    """The tracker, for a video; a training set has its own."""
     models: Path | None = None
     """Folder of the tracker's model files, for a video."""
 
@@ -73,6 +76,12 @@ def parse(argv: list[str]) -> TrainRequest:
     add("--threads", type=int, metavar="N", help="CPU threads; default 2")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     add("--resume", action="store_true", help="go on where an interrupted run stopped")
+    add(
+        "--extractor",
+        choices=EXTRACTORS,
+        default=DEFAULT_EXTRACTOR,
+        help="the tracker, for a video; default facenet",
+    )
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     request = TrainRequest(**vars(p.parse_args(argv)))
     for name, low in (("steps", 1), ("seconds", 1.0), ("size", 32), ("threads", 1)):
@@ -107,7 +116,7 @@ def training_set_of(request: TrainRequest) -> Path:
 
     announce(f"building the training set {folder} from {source}")
     options = BuildOptions(
-        extractor="mediapipe", models=request.models,
+        extractor=request.extractor, models=request.models,
         selection=Selection(0.0, float("inf"), 1, None), force=False,
     )  # fmt: skip
     with stage_progress() as progress:

@@ -57,22 +57,36 @@ class Extractor(Protocol):
         """Give back models and threads."""
 
 
+DEFAULT_EXTRACTOR = "facenet"
+EXTRACTORS = ("facenet", "mediapipe", "cpem", "truth")
+
+
 def open_extractor(
-    name: str = "mediapipe", *, models: Path | None = None, source: str | None = None
+    name: str = DEFAULT_EXTRACTOR, *, models: Path | None = None, source: str | None = None
 ) -> Extractor:
     """The extractor called `name`.
 
-    "mediapipe" loads its model from `models` (or where model_files looks); "truth" reads the
-    performance that was filmed, from the sidecar of the video `source`.
+    "facenet" is ours and comes with facewire; "mediapipe" and "cpem" load their networks from
+    `models` (or where model_files looks); "truth" reads the performance that was filmed, from the
+    sidecar of the video `source`.
     """
+    if name == "facenet":
+        from sender.facenet.extractor import FacenetExtractor
+
+        return FacenetExtractor()
     if name == "mediapipe":
         from sender.mediapipe_extractor import MediaPipeExtractor
 
         return MediaPipeExtractor(models)
+    if name == "cpem":
+        from sender.cpem.bundle import find_bundle
+        from sender.cpem.extractor import CpemExtractor
+
+        return CpemExtractor(find_bundle(models))
     if name == "truth":
         from sender.truth_extractor import TruthExtractor
 
         if source is None:
             raise LocalError("the truth extractor needs the performer's video as its source")
         return TruthExtractor(Path(source))
-    raise LocalError(f"there is no extractor {name!r}: choose mediapipe or truth")
+    raise LocalError(f"there is no extractor {name!r}: choose {', '.join(EXTRACTORS)}")

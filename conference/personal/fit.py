@@ -1,7 +1,7 @@
 """From a head in training and its pictures to a personal tracker, and back.
 
-The rule: colours come from the real pictures at the refined poses, so that the tracker looks for
-what a camera shows and not for what the field draws; only training frames are used.
+The rule: brightness comes from the real pictures at the refined poses, so that the tracker looks
+for what a camera shows and not for what the field draws; only training frames are used.
 Reference: sender.personal (the model), nerf.surface (its points).
 """
 
@@ -18,7 +18,7 @@ from nerf.pose_correction import fit_correction
 from nerf.surface import Surface, seen_surface, thinned
 from nerf.train import Trainer
 from sender.personal.align import FACING, Alignment, Look, align
-from sender.personal.model import FEATURES, PersonalModel
+from sender.personal.model import FEATURES, SIZE_PX, PersonalModel
 from sender.personal.motion import Motion, project, rotation_matrix
 
 Float64 = NDArray[np.float64]
@@ -28,9 +28,10 @@ Pictures = Callable[[int], NDArray[np.uint8]]
 
 VIEWS = 9  # training frames whose surfaces make up the points
 GRID = 2.0  # pixels of the training picture between rays
-POINTS = 600
+POINTS = 700
 SLOPE_FLOOR = 0.004  # per pixel: also skin says something
 RIDGE = 0.03  # of the appearance, relative to the features' own variance
+MARGIN_PX = 28  # of the box beyond a head that looks ahead
 SPREAD_FLOOR = 0.01
 EXPRESSION_SHARE = 0.8  # of a coefficient's own standard deviation: how far it may be corrected
 MOTION_FLOOR = (0.002, 0.0006)  # radians, metres: errors that the prior never rules out
@@ -106,7 +107,8 @@ def spread_out(rotation: Float64, count: int) -> list[int]:
 
 def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pictures,
               camera: tuple[float, float], threads: int = 1) -> PersonalModel:  # fmt: skip
-    """The person's colours on the surface, and what to expect of the general tracker."""
+    """The person's shades on the surface, and what to expect of the general tracker."""
+    box = box_of(surface, camera)
     frames = np.unique(np.linspace(0, len(tracked) - 1, min(MOST_FRAMES, len(tracked))).astype(int))
     mean = tracked.expression.mean(axis=0)
 
@@ -114,24 +116,23 @@ def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pict
         return np.column_stack([np.ones(len(rotation)), rotation, expression - mean])
 
     def seen(i: int) -> tuple[Float32, Float32, Float32]:
-        look = Look.at(pictures(i))
-        size = look.planes.shape[0]
+        look = Look.at(pictures(i), box)
         at = project(surface.points, surface.normals, pivot, Motion.of(tracked.motion[i]),
                      rotation_matrix(tracked.rotation[i]), camera[0],
-                     camera[0] * camera[1] * size, size)  # fmt: skip
+                     camera[0] * camera[1] * SIZE_PX, SIZE_PX)  # fmt: skip
         visible = np.clip((at.facing - FACING[0]) / FACING[1], 0.0, 1.0)
         planes = look.sample(at.pixels)
-        return planes[:, :3], (planes[:, 3:] ** 2).sum(axis=1), visible.astype(np.float32)
+        return planes[:, 0], (planes[:, 1:] ** 2).sum(axis=1), visible.astype(np.float32)
 
-    colours = np.empty((len(frames), len(surface), 3), np.float32)
+    shades = np.empty((len(frames), len(surface)), np.float32)
     weights = np.empty((len(frames), len(surface)), np.float32)
     slopes = np.zeros(len(surface))
     with ThreadPoolExecutor(threads) as pool:
-        for k, (colour, slope, weight) in enumerate(pool.map(seen, frames.tolist())):
-            colours[k], weights[k] = colour, weight
+        for k, (shade, slope, weight) in enumerate(pool.map(seen, frames.tolist())):
+            shades[k], weights[k] = shade, weight
             slopes += weight * slope
     f = features(tracked.rotation[frames], tracked.refined[frames])
-    appearance, spread = _colours_by_feature(f, colours, weights)
+    appearance, spread = _shades_by_feature(f, shades, weights)
     keep = most_telling(spread, slopes / len(frames), weights.mean(axis=0))
     measured = features(tracked.rotation, tracked.expression)
     expected = fit_correction(measured, tracked.motion)
@@ -143,7 +144,7 @@ def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pict
     high = np.maximum(tracked.refined, tracked.expression).max(axis=0)
     return PersonalModel(
         points=surface.points[keep], normals=surface.normals[keep],
-        appearance=appearance[:, keep], spread=spread[keep],
+        appearance=appearance[:, keep], spread=spread[keep], box=box,
         pivot=pivot.astype(np.float32), expression_mean=mean.astype(np.float32),
         expression_spread=(EXPRESSION_SHARE * spread_e + 1e-4).astype(np.float32),
         expression_range=np.stack([np.clip(low, 0, 1), np.clip(high, 0, 1)]).astype(np.float32),
@@ -153,8 +154,17 @@ def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pict
     )  # fmt: skip
 
 
-def _colours_by_feature(f: Float64, colours: Float32, weights: Float32) -> tuple[Float32, Float32]:
-    """Ridge regression point by point, weighted by how well the point was seen: [F, K, 3] and the
+def box_of(surface: Surface, camera: tuple[float, float]) -> Float32:
+    """The part of the portrait in which a head that looks ahead lies, with a margin for turns."""
+    still = Motion.of(np.zeros(6))
+    at = project(surface.points, surface.normals, np.zeros(3), still, np.eye(3), camera[0],
+                 camera[0] * camera[1] * SIZE_PX, SIZE_PX).pixels  # fmt: skip
+    low, high = np.floor(at.min(axis=0)) - MARGIN_PX, np.ceil(at.max(axis=0)) + MARGIN_PX
+    return np.clip(np.concatenate([low, high]), 0, SIZE_PX).astype(np.float32)
+
+
+def _shades_by_feature(f: Float64, shades: Float32, weights: Float32) -> tuple[Float32, Float32]:
+    """Ridge regression point by point, weighted by how well the point was seen: [F, K] and the
     standard deviation [K] that remains."""
     n, k = weights.shape
     scale = np.maximum(f.std(axis=0), 0.02)
@@ -163,15 +173,14 @@ def _colours_by_feature(f: Float64, colours: Float32, weights: Float32) -> tuple
     w = weights.astype(np.float64) + 1e-4
     penalty = RIDGE * n * np.eye(FEATURES)
     penalty[0, 0] = 1e-6
-    appearance = np.empty((FEATURES, k, 3), np.float32)
+    appearance = np.empty((FEATURES, k), np.float32)
     spread = np.empty(k, np.float32)
     for p in range(k):
         zw = z * w[:, p : p + 1]
-        c = colours[:, p].astype(np.float64)
+        c = shades[:, p].astype(np.float64)
         a = np.linalg.solve(zw.T @ z + penalty * w[:, p].mean(), zw.T @ c)
-        left = c - z @ a
-        appearance[:, p] = a / scale[:, None]
-        spread[p] = np.sqrt((w[:, p : p + 1] * left**2).sum() / (3 * w[:, p].sum()))
+        appearance[:, p] = a / scale
+        spread[p] = np.sqrt((w[:, p] * (c - z @ a) ** 2).sum() / w[:, p].sum())
     return appearance, np.sqrt(spread**2 + SPREAD_FLOOR**2).astype(np.float32)
 
 
@@ -187,7 +196,9 @@ def align_all(model: PersonalModel, tracked: Tracked, frames: NDArray[np.int64],
     """The model laid onto every one of `frames`, each by itself, in their order."""
 
     def one(i: int) -> Alignment:
-        return align(model, Look.at(pictures(i)), tracked.rotation[i], tracked.expression[i])
+        return align(
+            model, Look.at(pictures(i), model.box), tracked.rotation[i], tracked.expression[i]
+        )
 
     with ThreadPoolExecutor(threads) as pool:
         yield from zip(frames.tolist(), pool.map(one, frames.tolist()), strict=True)

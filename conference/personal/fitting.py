@@ -29,9 +29,9 @@ from nerf.cpu.render import Rendered
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.train import Trainer
 from nerf.trainset import TrainSet, TrainSetError
-from sender.personal.align import SIZE_PX, Look, align
+from sender.personal.align import Look, align
 from sender.personal.extractor import placed, tempered
-from sender.personal.model import PersonalModel, from_sections, to_sections
+from sender.personal.model import SIZE_PX, PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
 
 MOMENTS = (0.4, 0.75)
@@ -140,7 +140,9 @@ class PersonalFitting:
         if self.model is None:
             raise ValueError("there is no personal tracker yet")
         rotation, expression = self._set.rotation[index], self._set.expression[index]
-        found = align(self.model, Look.at(self.portrait(index)), rotation, expression)
+        found = align(
+            self.model, Look.at(self.portrait(index), self.model.box), rotation, expression
+        )
         believed = tempered(self.model, found, rotation, expression)
         place, angles = placed(self.model, believed.motion, rotation)
         whole = self._trainer.footage.camera
@@ -167,8 +169,8 @@ class PersonalFitting:
         best = []
         for i in frames[:: max(1, len(frames) // max(ceiling_frames, 1))]:
             at = int(i)
-            found = align(self.model, Look.at(self.portrait(at)), self._set.rotation[at],
-                          self._set.expression[at])  # fmt: skip
+            look = Look.at(self.portrait(at), self.model.box)
+            found = align(self.model, look, self._set.rotation[at], self._set.expression[at])
             motion = optimised_motion(trainer, at, found.motion, found.expression)
             pose = motion.apply(footage.pose(at), self.model.pivot)
             best.append(judged(trainer.render_view(found.expression, pose, footage.camera), at))

@@ -15,26 +15,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
-from sender.personal.model import PersonalModel
+from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import Motion, project, rotation_matrix
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-SIZE_PX = 256
-"""Side of the portrait that is looked at."""
 BLUR_PX = 1.0
-LIGHT_SHARE = 1 / 32
-"""Standard deviation of the window over which light is taken out, in sides of the picture."""
+WINDOW_PX = 8.0
+"""Standard deviation of the window over which light is taken out."""
 CONTRAST_FLOOR = 0.02
 CONTRAST = 0.08  # what the contrast of every window becomes
-LIGHT = 3  # unknowns of a frame's light: a shift of each channel
-LIGHT_INFORMATION = 100.0
-POINT_SHARE = 0.02
+LIGHT_INFORMATION = 100.0  # about the one number that a frame's light still has: a shift
+POINT_SHARE = 0.06
 """Neighbouring points err alike: a point counts as so many independent measurements."""
 ROBUST = 1.5  # of a point's spread: beyond, a difference counts less and less
 FACING = (0.15, 0.3)  # a point is seen from this cosine on, fully this much later
 MOTION = 6
+LIGHT = MOTION  # row of the shift among the unknowns
+DELTA = LIGHT + 1  # first row of the expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,50 +50,56 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """A portrait made ready: blurred, without the light's own pattern, with its slopes."""
+    """The part of a portrait where the head is, made ready: blurred, its light taken out."""
 
     planes: Float32
-    """[S, S, 9]: RGB as `without_light` gives it, its slope along x, and along y, per pixel."""
+    """[H, W, 3]: brightness as `without_light` gives it, its slope along x and along y, per
+    pixel."""
+    corner: tuple[int, int]
+    """x and y of the part's first pixel in the portrait."""
 
     @staticmethod
-    def at(portrait: NDArray[np.uint8]) -> Look:
-        """Of the stabilised portrait, uint8 [S, S, 3] RGB."""
+    def at(portrait: NDArray[np.uint8], box: ArrayLike = (0, 0, SIZE_PX, SIZE_PX)) -> Look:
+        """Of the stabilised portrait, uint8 [SIZE_PX, SIZE_PX, 3] RGB, within `box` (x0, y0, x1,
+        y1)."""
         import cv2
 
-        image = cv2.GaussianBlur(portrait.astype(np.float32) * np.float32(1 / 255), (0, 0), BLUR_PX)
+        x0, y0, x1, y1 = (int(b) for b in np.asarray(box))
+        grey = cv2.cvtColor(portrait[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+        image = cv2.GaussianBlur(grey.astype(np.float32) * np.float32(1 / 255), (0, 0), BLUR_PX)
         image = without_light(np.asarray(image, dtype=np.float32))
         slopes = [cv2.Sobel(image, cv2.CV_32F, dx, dy, ksize=3, scale=0.125)
                   for dx, dy in ((1, 0), (0, 1))]  # fmt: skip
-        return Look(np.concatenate([image, *slopes], axis=2))
+        return Look(np.asarray(cv2.merge([image, *slopes]), dtype=np.float32), (x0, y0))
 
     def sample(self, pixels: Float32) -> Float32:
-        """[K, 9] at pixels [K, 2]: bilinear, the edge goes on beyond the picture."""
-        high = self.planes.shape[0] - 1.001
-        p = np.clip(pixels - np.float32(0.5), 0.0, np.float32(high))
+        """[K, 3] at portrait pixels [K, 2]: bilinear, the edge goes on beyond the part."""
+        height, width = self.planes.shape[:2]
+        shift = np.array(self.corner, np.float32) + np.float32(0.5)
+        p = np.clip(pixels - shift, 0.0, np.array([width - 1.001, height - 1.001], np.float32))
         at = p.astype(np.int32)
         f = p - at
-        x, y, fx, fy = at[:, 0], at[:, 1], f[:, :1], f[:, 1:]
-        rows = self.planes
-        top = rows[y, x] * (1 - fx) + rows[y, x + 1] * fx
-        return np.asarray(top * (1 - fy) + (rows[y + 1, x] * (1 - fx) + rows[y + 1, x + 1] * fx)
-                          * fy)  # fmt: skip
+        fx, fy = f[:, :1], f[:, 1:]
+        first = at[:, 1] * width + at[:, 0]
+        flat = self.planes.reshape(-1, 3)
+        top = flat[first] * (1 - fx) + flat[first + 1] * fx
+        below = flat[first + width] * (1 - fx) + flat[first + width + 1] * fx
+        return np.asarray(top * (1 - fy) + below * fy)
 
 
 def without_light(image: Float32) -> Float32:
-    """RGB [S, S, 3] less its local mean, over its local contrast: a lamp moved, a dimmer room or
-    another exposure changes it little (a held-out clip under three such lights loses 0.1 dB of
+    """Brightness [H, W] less its local mean, over its local contrast: a lamp moved, a dimmer room
+    or another exposure changes it little (a held-out clip under three such lights loses 0.1 dB of
     likeness this way, and 1 to 3 dB with plain colours)."""
     import cv2
 
-    size = image.shape[0]
-    small = cv2.resize(image, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
-    window = LIGHT_SHARE * (size // 4)
-    low = cv2.GaussianBlur(small, (0, 0), window)
-    variance = cv2.GaussianBlur(((small - low) ** 2).mean(axis=2), (0, 0), window)
+    height, width = image.shape
+    small = cv2.resize(image, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    low = cv2.GaussianBlur(small, (0, 0), WINDOW_PX / 4)
+    variance = cv2.GaussianBlur((small - low) ** 2, (0, 0), WINDOW_PX / 4)
     gain = np.float32(CONTRAST) / (np.sqrt(variance) + np.float32(CONTRAST_FLOOR))
-    back = (size, size)
-    image = image - cv2.resize(low, back)
-    return np.asarray(image * cv2.resize(gain, back)[..., None])
+    back = (width, height)
+    return np.asarray((image - cv2.resize(low, back)) * cv2.resize(gain, back))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,55 +121,45 @@ def align(
     feature = model.features(rotation, expression)
     prior = Motion.of(model.motion_map.astype(np.float64) @ feature)
     motion = start or prior
-    colour = np.tensordot(feature.astype(np.float32), model.appearance, 1)  # [K, 3]
+    expected = feature.astype(np.float32) @ model.appearance  # [K]
+    by_expression = model.appearance[1 + ROTATION_DIM :]  # [46, K]
     delta = np.zeros(EXPRESSION_DIM)
     turn = rotation_matrix(rotation)
-    size = look.planes.shape[0]
     distance, scale = (float(c) for c in model.camera)
-    focal = scale * distance * size
-    by_expression = model.appearance[1 + ROTATION_DIM :]  # [46, K, 3]
+    focal = scale * distance * SIZE_PX
     information = model.motion_information.astype(np.float64)
+    keep = 1.0 / model.expression_spread.astype(np.float64) ** 2
+    inverse = 1.0 / model.spread
+    rows = np.empty((DELTA + EXPRESSION_DIM, len(model.points)), np.float32)
     misfit = 0.0
     for step in range(steps.pose + steps.joint):
-        joint = step >= steps.pose
+        count = DELTA if step < steps.pose else len(rows)
         seen = project(model.points, model.normals, model.pivot, motion, turn, distance, focal,
-                       size)  # fmt: skip
+                       SIZE_PX)  # fmt: skip
         planes = look.sample(seen.pixels)
-        shown = colour
-        if joint:
-            shown = colour + np.tensordot(delta.astype(np.float32), by_expression, 1)
-        residual = planes[:, :3] - shown
+        residual = planes[:, 0] - expected - delta.astype(np.float32) @ by_expression
         visible = np.clip((seen.facing - FACING[0]) / FACING[1], 0.0, 1.0)
-        inverse = 1.0 / model.spread[:, None]
         relative = residual * inverse
         robust = 1.0 / (1.0 + (relative * (1 / ROBUST)) ** 2)
-        root = np.sqrt(visible[:, None] * robust * np.float32(POINT_SHARE)) * inverse
-        misfit = float(np.sqrt((visible[:, None] * relative**2).sum()
-                               / max(3.0 * float(visible.sum()), 1.0)))  # fmt: skip
-        slopes = planes[:, 3:].reshape(-1, 2, 3)
-        columns = MOTION + LIGHT + (EXPRESSION_DIM if joint else 0)
-        a = np.zeros((columns, len(model.points), 3), np.float32)
-        a[:MOTION] = np.einsum("kxc,kxj->jkc", slopes, seen.jacobian)
-        for channel in range(LIGHT):
-            a[MOTION + channel, :, channel] = 1.0
-        if joint:
-            a[MOTION + LIGHT :] = -by_expression
-        a *= root
-        flat = a.reshape(columns, -1)
-        h = (flat @ flat.T).astype(np.float64)
-        g = (flat @ (residual * root).ravel()).astype(np.float64)
+        root = np.sqrt(visible * robust * np.float32(POINT_SHARE)) * inverse
+        misfit = float(np.sqrt((visible * relative**2).sum() / max(float(visible.sum()), 1.0)))
+        slopes = planes[:, 1:, None]
+        rows[:MOTION] = (slopes * seen.jacobian).sum(axis=1).T
+        rows[LIGHT] = 1.0
+        rows[DELTA:count] = -by_expression[: count - DELTA]
+        a = rows[:count] * root
+        h = (a @ a.T).astype(np.float64)
+        g = (a @ (residual * root)).astype(np.float64)
         h[:MOTION, :MOTION] += information
         g[:MOTION] += information @ (motion.vector() - prior.vector())
-        light = slice(MOTION, MOTION + LIGHT)
-        h[light, light] += LIGHT_INFORMATION * np.eye(LIGHT)
-        if joint:
-            keep = 1.0 / model.expression_spread.astype(np.float64) ** 2
-            h[MOTION + LIGHT :, MOTION + LIGHT :] += np.diag(keep)
-            g[MOTION + LIGHT :] += keep * delta
+        h[LIGHT, LIGHT] += LIGHT_INFORMATION
+        if count > DELTA:
+            h[DELTA:, DELTA:] += np.diag(keep)
+            g[DELTA:] += keep * delta
         change = -np.linalg.solve(h, g)
         motion = motion.after(change[:MOTION])
-        if joint:
-            delta = delta + change[MOTION + LIGHT :]
+        if count > DELTA:
+            delta = delta + change[DELTA:]
     low, high = model.expression_range.astype(np.float64)
     corrected = np.asarray(expression, dtype=np.float64) + delta
     return Alignment(motion, np.clip(corrected, low, high), misfit)

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from quic_transport.params import FaceParams
 from sender.extractor import Extractor, TrackedFace
 from sender.frames import Frame
-from sender.personal.align import SIZE_PX, Alignment, Look, align
-from sender.personal.model import PersonalModel
+from sender.personal.align import Alignment, Look, align
+from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import Motion, portrait_pose, rotation_matrix
 from sender.portrait_crop import PortraitCrop, crop_of, line_of_sight_turn
 
@@ -40,7 +40,7 @@ class PersonalExtractor:
         if (warm_up := getattr(self.inner, "warm_up", None)) is not None:
             warm_up(width, height)
         blank = np.full((SIZE_PX, SIZE_PX, 3), 128, np.uint8)
-        align(self.model, Look.at(blank), np.zeros(3), self.model.expression_mean)
+        align(self.model, Look.at(blank, self.model.box), np.zeros(3), self.model.expression_mean)
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -55,7 +55,7 @@ class PersonalExtractor:
 def refined(model: PersonalModel, image: NDArray[np.uint8], face: TrackedFace) -> TrackedFace:
     """`face` with the pose, the portrait and the expression that the picture itself says."""
     portrait = face.crop.apply(image, SIZE_PX)
-    found = align(model, Look.at(portrait), face.params.rotation, face.params.expression)
+    found = align(model, Look.at(portrait, model.box), face.params.rotation, face.params.expression)
     believed = tempered(model, found, face.params.rotation, face.params.expression)
     place, turn = placed(model, believed.motion, face.params.rotation)
     side = face.crop.side

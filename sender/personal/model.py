@@ -1,6 +1,6 @@
 """What the personal tracker knows of a person, and how it lies in an avatar file.
 
-Some hundred points of the skin and the hair, each with the colour that it shows as a linear
+Some hundred points of the skin and the hair, each with the brightness that it shows as a linear
 function of the head's turn and its expression; and what to expect of the general tracker's error.
 
 The rule: arrays with a shape, checked when read; points are metres in the head frame.
@@ -26,6 +26,9 @@ SECTION = PRIVATE
 """Beginning of the names of a personal tracker's sections: what never leaves the sender."""
 FEATURES = 1 + ROTATION_DIM + EXPRESSION_DIM
 MOST_POINTS = 8192
+SIZE_PX = 256
+"""Side of the portrait that is looked at."""
+LEAST_PX = 32  # sides of the part of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +40,11 @@ class PersonalModel:
     normals: Float32
     """[K, 3] unit, outwards."""
     appearance: Float32
-    """[F, K, 3] RGB of 0..1 per feature (see `features`)."""
+    """[F, K] brightness, as `align.without_light` gives it, per feature (see `features`)."""
     spread: Float32
-    """[K] standard deviation of a point's colour about that, 0..1, > 0."""
+    """[K] standard deviation of a point's brightness about that, > 0."""
+    box: Float32
+    """[4] x0, y0, x1, y1: the part of a portrait of SIZE_PX that is looked at, pixels."""
     pivot: Float32
     """[3] metres: motions turn about this point."""
     expression_mean: Float32
@@ -89,8 +94,8 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         raise AvatarFileError(f"its personal tracker is incomplete ({error})") from error
     k, d = len(model.points), EXPRESSION_DIM
     wanted = {
-        "points": (k, 3), "normals": (k, 3), "appearance": (FEATURES, k, 3), "spread": (k,),
-        "pivot": (3,), "expression_mean": (d,), "expression_spread": (d,),
+        "points": (k, 3), "normals": (k, 3), "appearance": (FEATURES, k), "spread": (k,),
+        "box": (4,), "pivot": (3,), "expression_mean": (d,), "expression_spread": (d,),
         "expression_range": (2, d), "motion_map": (6, FEATURES), "motion_information": (6, 6),
         "misfit": (2,), "camera": (2,),
     }  # fmt: skip
@@ -98,6 +103,10 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         array = getattr(model, name)
         if array.shape != shape or not np.isfinite(array).all():
             raise AvatarFileError(f"its personal tracker is damaged: {name} {array.shape}")
-    if not (0 < k <= MOST_POINTS and (model.spread > 0).all() and (model.camera > 0).all()):
+    x0, y0, x1, y1 = model.box
+    if not (
+        0 < k <= MOST_POINTS and (model.spread > 0).all() and (model.camera > 0).all()
+        and 0 <= x0 <= x1 - LEAST_PX and 0 <= y0 <= y1 - LEAST_PX and max(x1, y1) <= SIZE_PX
+    ):  # fmt: skip
         raise AvatarFileError("its personal tracker is damaged: no points, or no camera")
     return model

@@ -89,24 +89,26 @@ def project(
 ) -> Projected:  # fmt: skip
     """Where the points [K, 3] of a head moved by `motion` and seen under `rotation` [3, 3] lie in
     a portrait of `size` pixels."""
-    arm = (points - np.asarray(pivot)) @ motion.rotation.T  # about the pivot, turned
-    turned = (rotation @ motion.rotation).astype(np.float32)
-    centre = rotation @ (np.asarray(pivot, dtype=np.float64) + motion.translation)
-    camera = arm @ rotation.T + centre - (0.0, 0.0, distance)
-    depth = -camera[:, 2]
-    x, y = camera[:, 0] / depth, camera[:, 1] / depth
-    pixels = np.stack([size / 2 + focal_px * x, size / 2 - focal_px * y], axis=1)
-    # d pixels / d camera, then through the turn to the head frame
-    k = focal_px / depth
-    zero = np.zeros_like(k)
-    by_camera = np.stack([
-        np.stack([k, zero, k * x], axis=1), np.stack([zero, -k, -k * y], axis=1),
-    ], axis=1)  # fmt: skip
-    by_head = by_camera @ rotation
+    q = np.asarray(pivot, dtype=np.float64)
+    arm = (points - q.astype(np.float32)) @ motion.rotation.T.astype(np.float32)
+    turn = rotation.astype(np.float32)
+    centre = rotation @ (q + motion.translation) - (0.0, 0.0, distance)
+    camera = arm @ turn.T + centre.astype(np.float32)
+    k = np.float32(-1.0) / camera[:, 2]
+    x, y = camera[:, 0] * k, camera[:, 1] * k
+    pixels = np.empty((len(points), 2), np.float32)
+    pixels[:, 0], pixels[:, 1] = size / 2 + focal_px * x, size / 2 - focal_px * y
+    # d pixel / d camera is (1, 0, x) and −(0, 1, y) times k·f; through the turn to the head frame:
+    kf = (np.float32(focal_px) * k)[:, None]
     jacobian = np.empty((len(points), 2, 6), np.float32)
-    jacobian[:, :, 3:] = by_head
-    a = arm[:, None, :]  # d(δω × arm) = −[arm]× δω: row · −[arm]× = arm × row
-    jacobian[:, :, :3] = np.cross(np.broadcast_to(a, by_head.shape), by_head)
-    n = normals @ turned.T
-    facing = -(n * camera).sum(axis=1) / np.sqrt((camera * camera).sum(axis=1))
-    return Projected(pixels.astype(np.float32), jacobian, facing.astype(np.float32))
+    jacobian[:, 0, 3:] = kf * (turn[0] + x[:, None] * turn[2])
+    jacobian[:, 1, 3:] = -kf * (turn[1] + y[:, None] * turn[2])
+    # d(δω × arm) = −[arm]× δω, and a row times −[arm]× is arm × row
+    ax, ay, az = (arm[:, i : i + 1] for i in range(3))
+    hx, hy, hz = (jacobian[:, :, i] for i in (3, 4, 5))
+    jacobian[:, :, 0] = ay * hz - az * hy
+    jacobian[:, :, 1] = az * hx - ax * hz
+    jacobian[:, :, 2] = ax * hy - ay * hx
+    n = normals @ (rotation @ motion.rotation).T.astype(np.float32)
+    facing = -np.einsum("ij,ij->i", n, camera) / np.sqrt(np.einsum("ij,ij->i", camera, camera))
+    return Projected(pixels, jacobian, facing)

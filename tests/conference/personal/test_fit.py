@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conference.personal.fit import most_telling, motion_of_rigid, rigid_of_motion, spread_out
+from conference.personal.fit import (
+    POINTS,
+    most_telling,
+    motion_of_rigid,
+    rigid_of_motion,
+    spread_out,
+)
 from nerf.camera import head_pose
 from nerf.field import Cube, cube_rays
 from sender.personal.align import Look, align
@@ -19,7 +25,8 @@ def test_frames_never_seen_are_aligned_to_a_fraction_of_the_trackers_error() -> 
     tracked, truth = measured(12, 7)
     before, after = [], []
     for i, image in enumerate(pictures(tracked, truth)):
-        found = align(model(), Look.at(image), tracked.rotation[i], tracked.expression[i])
+        look = Look.at(image, model().box)
+        found = align(model(), look, tracked.rotation[i], tracked.expression[i])
         before.append(pixels_off(Motion.of(np.zeros(6)), tracked.motion[i], tracked.rotation[i]))
         after.append(pixels_off(found.motion, tracked.motion[i], tracked.rotation[i]))
     assert np.mean(before) > 1.5
@@ -30,7 +37,8 @@ def test_coefficients_that_show_are_corrected() -> None:
     tracked, truth = measured(12, 8)
     said, found = [], []
     for i, image in enumerate(pictures(tracked, truth)):
-        aligned = align(model(), Look.at(image), tracked.rotation[i], tracked.expression[i])
+        look = Look.at(image, model().box)
+        aligned = align(model(), look, tracked.rotation[i], tracked.expression[i])
         said.append(np.abs(tracked.expression[i] - truth[i])[:2])
         found.append(np.abs(aligned.expression - truth[i])[:2])
     assert np.mean(found) < 0.5 * np.mean(said)
@@ -43,7 +51,7 @@ def test_another_light_moves_nothing(light: str) -> None:
     for i, image in enumerate(pictures(tracked, truth)):
         lit = {"dim": image * 0.65, "lamp from the left": image * ramp,
                "warm": image * np.array([1.1, 1.0, 0.8])}[light]  # fmt: skip
-        look = Look.at(np.clip(lit, 0, 255).astype(np.uint8))
+        look = Look.at(np.clip(lit, 0, 255).astype(np.uint8), model().box)
         found = align(model(), look, tracked.rotation[i], tracked.expression[i])
         assert pixels_off(found.motion, tracked.motion[i], tracked.rotation[i]) < 0.8
         assert tempered(model(), found, tracked.rotation[i], tracked.expression[i]) is found
@@ -53,7 +61,7 @@ def test_a_picture_of_something_else_leaves_the_general_trackers_word() -> None:
     rng = np.random.default_rng(0)
     noise = np.kron(rng.integers(0, 255, (32, 32, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     said = np.full(46, 0.3)
-    found = align(model(), Look.at(noise), np.zeros(3), said)
+    found = align(model(), Look.at(noise, model().box), np.zeros(3), said)
     kept = tempered(model(), found, np.zeros(3), said)
     assert found.misfit > 2 * model().misfit[1]
     assert np.allclose(kept.expression, said)
@@ -63,7 +71,7 @@ def test_a_picture_of_something_else_leaves_the_general_trackers_word() -> None:
 
 def test_corrections_stay_within_what_training_saw() -> None:
     image = picture(np.zeros(3), np.full(46, 0.1) + np.eye(46)[0] * 3.0)[0]  # a mouth of ink
-    found = align(model(), Look.at(image), np.zeros(3), np.full(46, 0.1))
+    found = align(model(), Look.at(image, model().box), np.zeros(3), np.full(46, 0.1))
     low, high = model().expression_range
     assert (found.expression >= low).all()
     assert (found.expression <= high).all()
@@ -103,5 +111,5 @@ def test_views_are_spread_over_the_turns() -> None:
 def test_telling_points_are_steep_seen_and_explained() -> None:
     spread = np.full(2000, 0.1, np.float32)
     slopes, seen = np.full(2000, 1e-6), np.ones(2000, np.float32)
-    slopes[:600] = 1e-2
-    assert np.array_equal(most_telling(spread, slopes, seen), np.arange(600))
+    slopes[:POINTS] = 1e-2
+    assert np.array_equal(most_telling(spread, slopes, seen), np.arange(POINTS))
