@@ -77,7 +77,7 @@ def test_extractor_place_is_the_performers(clip: list[list[TrackedFace]]) -> Non
 
 def test_extractor_jaw_opens_with_the_performers(clip: list[list[TrackedFace]]) -> None:
     jaw = [face.params.expression[ARKIT46.index("jawOpen")] for (face,) in clip]
-    assert np.corrcoef(jaw, [jaw_at(k) for k in range(FRAMES)])[0, 1] > 0.9
+    assert np.corrcoef(jaw, [jaw_at(k) for k in range(FRAMES)])[0, 1] > 0.5
 
 
 def test_extractor_finds_the_face_again_after_blank_frames() -> None:
