@@ -11,6 +11,7 @@ from importlib import import_module
 BENCHES = {
     "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
+    "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
     "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
     "track": ("conference.bench.track", "a tracker judged by its teacher, clip by clip"),
 }
@@ -18,7 +19,7 @@ BENCHES = {
 
 def usage() -> str:
     """The help text."""
-    lines = [f"  {name:<8}  {what}" for name, (_, what) in BENCHES.items()]
+    lines = [f"  {name:<9}  {what}" for name, (_, what) in BENCHES.items()]
     return "\n".join(
         ["usage: facewire bench WHAT [options]   (--help for its options)", "", *lines]
     )
