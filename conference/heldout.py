@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from conference.personal.sending import sent
 from nerf.trainset import IMAGE_FOLDERS, TrainSet, read_trainset, write_trainset
 from quic_transport.errors import LocalError
-from sender.personal.align import Look, align
-from sender.personal.extractor import placed, tempered
 from sender.personal.model import SIZE_PX, PersonalModel
 from sender.portrait_crop import PortraitCrop
 
@@ -104,24 +103,23 @@ def cut_trainset(
 def _recut(cut: TrainSet, personal: PersonalModel) -> NDArray[np.float64]:
     """Cut the portraits of `cut` again where the personal tracker sees the head; the rotations
     [N, 3] that it sees."""
-    rotations = []
-    for row in range(len(cut)):
-        name = int(cut.img_id[row])
-        size = cut.camera.width
-        portrait = _read(cut.folder / "ori_imgs" / f"{name}.jpg")
-        small = cv2.resize(portrait, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
-        look = Look.at(np.ascontiguousarray(small[..., ::-1]), personal.box)
-        found = align(personal, look, cut.rotation[row], cut.expression[row])
-        believed = tempered(personal, found, cut.rotation[row], cut.expression[row])
-        place, angles = placed(personal, believed.motion, cut.rotation[row])
+
+    def portrait(row: int) -> NDArray[np.uint8]:
+        image = _read(cut.folder / "ori_imgs" / f"{int(cut.img_id[row])}.jpg")
+        small = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small[..., ::-1])
+
+    faces = list(sent(personal, cut, range(len(cut)), portrait))
+    size = cut.camera.width
+    for name, face in zip(cut.img_id.tolist(), faces, strict=True):
+        place = face.place
         crop = PortraitCrop(place.u * size, place.v * size, place.side * size)
         for folder, end, border in RECUT:
             path = cut.folder / folder / f"{name}{end}"
             picture = crop.apply(_read(path), size, border)
             path.unlink()  # may be a link to the set's own file
             cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 97])
-        rotations.append(angles)
-    return np.array(rotations)
+    return np.array([face.rotation for face in faces])
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

@@ -116,10 +116,10 @@ class OutgoingFace:
         self.source: FrameSource = open_source(options.source, fps=options.fps)
         try:
             found = open_extractor(choice, models=options.models, source=options.source)
+            if personal is not None:
+                found = PersonalExtractor(unsmoothed(found), personal)
             self.extractor: Extractor = (unsmoothed if options.face.raw else smoothed)(found)
             self._check_extractor()
-            if personal is not None:
-                self.extractor = PersonalExtractor(self.extractor, personal)
         except BaseException:
             self.source.close()
             raise

@@ -63,9 +63,7 @@ def save_checkpoint(
     os.replace(part, path)
 
 
-def load_checkpoint(
-    trainer: Trainer, path: Path
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def load_checkpoint(trainer: Trainer, path: Path) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Put a fresh `trainer` where the checkpoint left off; its facts and extra arrays.
     CheckpointError if unfit."""
     try:

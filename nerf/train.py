@@ -204,9 +204,7 @@ class Trainer:
         """Make the field ready to leave: pose correction (none for a tracker that needs none),
         occupancy over many expressions."""
         self.engine.store()
-        self.field.correction[:] = (
-            fit_correction(self.features, self.rigid) if corrected else 0.0
-        )
+        self.field.correction[:] = fit_correction(self.features, self.rigid) if corrected else 0.0
         self.occupancy.forget()
         many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))
         for frame in many:

@@ -24,13 +24,12 @@ from conference.personal.fit import (
     surface_of,
     with_misfit,
 )
-from nerf.camera import Camera, head_pose
+from conference.personal.sending import aligned, sent
 from nerf.cpu.render import Rendered
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.train import Trainer
 from nerf.trainset import TrainSet, TrainSetError
-from sender.personal.align import Look, align
-from sender.personal.extractor import placed, tempered
+from sender.personal.extractor import placed
 from sender.personal.model import SIZE_PX, PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
 
@@ -135,43 +134,28 @@ class PersonalFitting:
         image = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
-    def render_sent(self, index: int) -> Rendered:
-        """A frame as a receiver shows it that puts the portrait where the sender says it lies."""
-        if self.model is None:
-            raise ValueError("there is no personal tracker yet")
-        rotation, expression = self._set.rotation[index], self._set.expression[index]
-        found = align(
-            self.model, Look.at(self.portrait(index), self.model.box), rotation, expression
-        )
-        believed = tempered(self.model, found, rotation, expression)
-        place, angles = placed(self.model, believed.motion, rotation)
-        whole = self._trainer.footage.camera
-        size = whole.width
-        camera = Camera(
-            whole.fx * place.side, whole.fy * place.side, place.u * size, place.v * size,
-            size, size,
-        )  # fmt: skip
-        pose = head_pose(angles, self._set.distance_m)
-        return self._trainer.render_view(believed.expression, pose, camera)
-
     def score(self, frames: NDArray[np.int64], ceiling_frames: int) -> Likenesses:
-        """The three numbers over held-out `frames`; the ceiling over `ceiling_frames` of them, and
-        the other two again over those: see `Likenesses`."""
-        trainer, footage = self._trainer, self._trainer.footage
-        if self.model is None:
+        """The three likenesses over some held-out `frames`, rising; the ceiling over
+        `ceiling_frames` of them."""
+        trainer, footage, model = self._trainer, self._trainer.footage, self.model
+        if model is None:
             raise ValueError("there is no personal tracker yet")
 
         def judged(shown: Rendered, i: int) -> Likeness:
             return likeness(shown.rgb, footage.rgb[i], footage.alpha[i])
 
         generic = [judged(trainer.render(int(i)), int(i)) for i in frames]
-        personal = [judged(self.render_sent(int(i)), int(i)) for i in frames]
+        wanted = set(frames.tolist())
+        every = range(trainer.count, int(frames.max()) + 1)  # a sender sees all of them
+        personal = []
+        for i, face in zip(every, sent(model, self._set, every, self.portrait), strict=True):
+            if i in wanted:
+                pose, camera = face.view(footage.camera, self._set.distance_m)
+                personal.append(judged(trainer.render_view(face.expression, pose, camera), i))
         best = []
-        for i in frames[:: max(1, len(frames) // max(ceiling_frames, 1))]:
-            at = int(i)
-            look = Look.at(self.portrait(at), self.model.box)
-            found = align(self.model, look, self._set.rotation[at], self._set.expression[at])
-            motion = optimised_motion(trainer, at, found.motion, found.expression)
-            pose = motion.apply(footage.pose(at), self.model.pivot)
-            best.append(judged(trainer.render_view(found.expression, pose, footage.camera), at))
+        for i in frames[:: max(1, len(frames) // max(ceiling_frames, 1))].tolist():
+            found = aligned(model, self._set, i, self.portrait(i))
+            motion = optimised_motion(trainer, i, found.motion, found.expression)
+            pose = motion.apply(footage.pose(i), model.pivot)
+            best.append(judged(trainer.render_view(found.expression, pose, footage.camera), i))
         return Likenesses(mean_likeness(generic), mean_likeness(personal), mean_likeness(best))

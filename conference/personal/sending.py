@@ -1,0 +1,75 @@
+"""What a live sender with the personal tracker would have sent for frames of a training set.
+
+The rule: the sender's own functions, run forward over the frames in the order of their times:
+alignment, doubt, and the filter against tremble; frame n depends on frames up to n alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerf.camera import Camera, head_pose
+from nerf.trainset import TrainSet
+from sender.personal.align import Alignment, Look, align
+from sender.personal.extractor import placed, tempered
+from sender.personal.model import PersonalModel
+from sender.personal.motion import rotation_matrix
+from sender.portrait_crop import PortraitCrop, crop_at, euler_angles
+from sender.smoothing import FaceState, Smoother, settings_of
+
+Float64 = NDArray[np.float64]
+Pictures = Callable[[int], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """One frame's parameters."""
+
+    expression: Float64
+    """[46]"""
+    rotation: Float64
+    """[3] (pitch, yaw, roll), radians."""
+    place: PortraitCrop
+    """The square that the head fills at the receiver, in widths of the set's own portrait."""
+
+    def view(self, portrait: Camera, distance: float) -> tuple[Float64, Camera]:
+        """Pose and camera under which a renderer draws it where the set's portrait has it."""
+        size, side = portrait.width, self.place.side
+        camera = Camera(portrait.fx * side, portrait.fy * side, self.place.u * size,
+                        self.place.v * size, size, size)  # fmt: skip
+        return head_pose(self.rotation, distance), camera
+
+
+def aligned(model: PersonalModel, trainset: TrainSet, frame: int,
+            portrait: NDArray[np.uint8]) -> Alignment:  # fmt: skip
+    """The person laid onto one portrait, uint8 [SIZE_PX, SIZE_PX, 3], doubted where it fits
+    badly."""
+    rotation, expression = trainset.rotation[frame], trainset.expression[frame]
+    found = align(model, Look.at(portrait, model.box), rotation, expression)
+    return tempered(model, found, rotation, expression)
+
+
+def sent(model: PersonalModel, trainset: TrainSet, frames: Iterable[int],
+         portraits: Pictures) -> Iterator[Sent]:  # fmt: skip
+    """Of `frames`, in rising order."""
+    smoother = Smoother(trainset.schema, settings_of(trainset.extractor))
+    for frame in frames:
+        found = aligned(model, trainset, frame, portraits(frame))
+        place, angles = placed(model, found.motion, trainset.rotation[frame])
+        own = crop_at(trainset.offset[frame], 1, 1)  # in a picture that is one wide and high
+        u, v = own.u + (place.u - 0.5) * own.side, own.v + (place.v - 0.5) * own.side
+        where = np.array([u, v, math.log(place.side * own.side)])
+        state = FaceState(np.asarray(found.expression, dtype=np.float64), rotation_matrix(angles),
+                          where)  # fmt: skip
+        belief = smoother.follow(state, float(trainset.time[frame]))
+        u, v, side = belief.place[0], belief.place[1], math.exp(belief.place[2])
+        yield Sent(
+            np.clip(belief.expression, 0.0, 1.0), euler_angles(belief.rotation),
+            PortraitCrop((u - own.u) / own.side + 0.5, (v - own.v) / own.side + 0.5,
+                         side / own.side),
+        )  # fmt: skip
