@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.matting import refine
+from portrait.parsing.segmenter import ParsingSegmenter, fingerprint_of
 from quic_transport.errors import LocalError
 from sender.frames import Frame
 from sender.model_files import SELFIE_SEGMENTER, find_model
@@ -42,6 +43,7 @@ class SelfieSegmenter:
 
     def __init__(self, models: Path | None = None) -> None:
         path = find_model(SELFIE_SEGMENTER, models)
+        self.fingerprint = fingerprint_of(path)
         try:
             with native_noise_silenced():
                 from mediapipe.tasks.python import BaseOptions, vision
@@ -100,8 +102,6 @@ def open_segmenter(
         return TruthMasks(video)
     if segmenter == "mediapipe":
         return SelfieSegmenter(models)
-    from portrait.parsing.segmenter import ParsingSegmenter
-
     return ParsingSegmenter()
 
 

@@ -94,8 +94,8 @@ def test_camera_noise_hardly_moves_the_outline(
 ) -> None:
     rng = np.random.default_rng(1)
     for picture in pictures:
-        noisy = picture.rgb + rng.normal(0, 2.0, picture.rgb.shape)
-        noisy = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+        noise = rng.normal(0, 2.0, picture.rgb.shape)
+        noisy = np.clip(np.round(picture.rgb + noise), 0, 255).astype(np.uint8)
         moved = flicker(picture.rgb, noisy, segmenter.person(picture.rgb), segmenter.person(noisy))
         assert moved < 3.0
 

@@ -44,7 +44,7 @@ def face(long_hair: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         left = 46 if long_hair else 20
         cv2.rectangle(canvas, (left, 118), (144 - left, 144), cloth, -1)
         cv2.ellipse(canvas, (72, 62), (28, 36), 0, 0, 360, skin, -1)
-    points = np.tile(np.float32((72, 62)), (478, 1))
+    points = np.tile(np.array([72, 62], np.float32), (478, 1))
     turn = np.linspace(0, 2 * np.pi, len(OVAL), endpoint=False)
     points[list(OVAL)] = np.stack([72 + 28 * np.sin(turn), 62 - 36 * np.cos(turn)], -1)
     points[EYES[0]], points[EYES[1]] = (60, 55), (84, 55)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from portrait.parsing.net import INPUT_PX
+from portrait.parsing.segmenter import WEIGHTS
 from portrait.parsing.train import load_average
 from quic_transport.errors import LocalError
 
 OPSET = 18
 CLOSE = 0.02  # largest difference of a share that 16-bit weights may make
-WEIGHTS = Path(__file__).parent / "weights" / "parsing.onnx"
 
 
 class Shares(nn.Module):

@@ -2,6 +2,7 @@
 real clips, where no truth is known.
 
     python -m portrait.parsing.judge performers 900000 900012
+    python -m portrait.parsing.judge people DIR                           (with real.npz)
     python -m portrait.parsing.judge clips CLIP... [--models FOLDER]      (needs MediaPipe)
 
 The rule: pictures that are judged were never learnt from: performers of other seeds in their own
@@ -95,8 +96,24 @@ def judged(segmenter: Any, picture: Image, truth: Image) -> dict[str, float]:
     return out
 
 
+def judge_people(segmenter: Any, folder: Path) -> dict[str, float]:
+    """Agreement with the teacher on people who were held out, where the teacher can be trusted;
+    the mean over pictures and that of the worst tenth."""
+    with np.load(folder / "real.npz", allow_pickle=False) as z:
+        rows = z["held_out"]
+        images, alpha, trust = (z[k][rows] for k in ("images", "alpha", "trust"))
+    scores = []
+    for image, teacher, sure in zip(images, alpha, trust, strict=True):
+        own = segmenter.person(image, None, None) > 0.5
+        scores.append(iou(own & (sure > 127), (teacher > 127) & (sure > 127)))
+    worst = np.sort(scores)[: max(1, len(scores) // 10)]
+    return {"iou": float(np.mean(scores)), "worst_tenth": float(worst.mean()),
+            "pictures": float(len(scores))}  # fmt: skip
+
+
 def judge_clip(own: Any, other: Any, clip: Path, models: Path | None) -> dict[str, float]:
-    """Agreement of two segmenters on a clip about once a second, and how much each flickers."""
+    """Agreement of two segmenters on a clip about once a second, and how much each flickers.
+    What lies beyond the picture's edges does not count."""
     from sender.extractor import open_extractor
     from sender.video import probe, read_video
 
@@ -113,7 +130,8 @@ def judge_clip(own: Any, other: Any, clip: Path, models: Path | None) -> dict[st
         if crop is None or phase > 1:
             continue
         picture = crop.apply(frame.image, PORTRAIT_PX)
-        a, b = own.person(picture, None, None), other.person(picture, None, None)
+        inside = crop.apply(np.full(frame.image.shape[:2], 255, np.uint8), PORTRAIT_PX, 0) > 250
+        a, b = (x.person(picture, None, None) * inside for x in (own, other))
         if phase == 0:
             last = picture, a, b
         elif last is not None:
@@ -133,7 +151,7 @@ def main() -> None:
     from portrait.segmentation import SelfieSegmenter
 
     p = argparse.ArgumentParser(description="judge the parsing network")
-    p.add_argument("kind", choices=("performers", "clips"))
+    p.add_argument("kind", choices=("performers", "people", "clips"))
     p.add_argument("what", nargs="+")
     p.add_argument("--models", type=Path)
     p.add_argument("--segmenter", choices=("parsing", "mediapipe"), default="parsing")
@@ -144,6 +162,9 @@ def main() -> None:
         print(_line("performers", judge_performers(own, range(first, last))))
         return
     for clip in map(Path, a.what):
+        if a.kind == "people":
+            print(_line(str(clip), judge_people(own, clip)))
+            continue
         result = judge_clip(own, SelfieSegmenter(a.models), clip, a.models)
         print(_line(clip.stem, result), flush=True)
 

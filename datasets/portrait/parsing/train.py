@@ -25,7 +25,7 @@ import numpy as np
 from portrait.parsing.data import Sources, batch, read_sources
 from portrait.parsing.net import INPUT_PX, ParsingNet
 
-SIZES = ((0.36, INPUT_PX // 2), (1.0, INPUT_PX))  # until this share of the time, pixels
+SIZES = ((0.39, INPUT_PX // 2), (1.0, INPUT_PX))  # until this share of the time, pixels
 BATCH = 32
 RATE, RATE_END, WARM_UP = 3e-3, 3e-5, 0.02
 WEIGHT_DECAY = 0.02
@@ -118,7 +118,8 @@ def train(
         size = size_at(progress)
         images, targets = batch(sources, rng, BATCH, size)
         if size < INPUT_PX:
-            images, targets = (x.repeat(2, axis=1).repeat(2, axis=2) for x in (images, targets))
+            images = images.repeat(2, axis=1).repeat(2, axis=2)
+            targets = targets.repeat(2, axis=1).repeat(2, axis=2)
         picture = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(picture.contiguous(memory_format=torch.channels_last))
