@@ -48,11 +48,11 @@ def test_weights_are_small_and_have_their_fingerprint(segmenter: ParsingSegmente
 def test_performer_in_a_room_is_found(segmenter: ParsingSegmenter, pictures: list[Picture]) -> None:
     for picture in pictures:
         got = judged(segmenter, picture.rgb, picture.classes)
-        assert got["person"] > 0.9, got
-        assert got["head"] > 0.88, got
-        assert got["neck"] > 0.6, got
-        assert got["torso"] > 0.8, got
-        assert got["outline"] > 0.6, got
+        assert got["person"] > 0.94, got
+        assert got["head"] > 0.91, got
+        assert got["neck"] > 0.85, got
+        assert got["torso"] > 0.9, got
+        assert got["outline"] > 0.68, got
 
 
 def test_answers_have_the_picture_s_shape_and_range(segmenter: ParsingSegmenter) -> None:
@@ -69,14 +69,13 @@ def test_answers_have_the_picture_s_shape_and_range(segmenter: ParsingSegmenter)
         np.testing.assert_array_equal(classes > 0, alpha > 0.5)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(0, 110), (110, 0)])
+@pytest.mark.parametrize("cut", [np.s_[50:420, :], np.s_[:, 110:402]], ids=["wide", "tall"])
 def test_tall_and_wide_pictures_show_the_same_person(
-    segmenter: ParsingSegmenter, pictures: list[Picture], rows: int, columns: int
+    segmenter: ParsingSegmenter, pictures: list[Picture], cut: tuple[slice, slice]
 ) -> None:
-    picture = pictures[0]
-    cut = np.s_[rows : 512 - rows // 4, columns : 512 - columns]
-    truth = picture.classes[cut] > 0
-    assert iou(segmenter.person(np.ascontiguousarray(picture.rgb[cut])) > 0.5, truth) > 0.93
+    for picture in pictures:
+        person = segmenter.person(np.ascontiguousarray(picture.rgb[cut])) > 0.5
+        assert iou(person, picture.classes[cut] > 0) > 0.91
 
 
 def test_same_picture_same_bytes(segmenter: ParsingSegmenter, pictures: list[Picture]) -> None:
