@@ -24,6 +24,10 @@ from sender.portrait_crop import PortraitCrop
 WEIGHTS = Path(__file__).parent / "weights" / "parsing.onnx"
 INPUT_PX = 256
 BACKGROUND, HEAD, NECK, TORSO = range(4)
+AROUND = 1.3  # side of the second look over the head's width: both ears, not all hair and chin
+CLOSE = 0.85  # of the picture: a second look this large would show nothing new
+LEAST_HEAD_PX = 24
+FADE = 0.04  # of the second look's side
 ISLAND = 0.04  # of the largest piece's area: smaller pieces of person are none
 HOLE = 0.004  # of the person's area: smaller holes are none
 
@@ -59,6 +63,30 @@ def tidied(shares: Matte) -> Matte:
     return shares
 
 
+def head_square(shares: Matte) -> tuple[int, int, int] | None:
+    """(x, y, side) of the square in which a head of `shares` [H, W, 4] is looked at again; None
+    where there is no head, or it fills the picture already."""
+    height, width = shares.shape[:2]
+    head = shares[..., HEAD] > 0.5
+    ys, xs = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
+    if len(ys) == 0:
+        return None
+    tall, wide = int(ys[-1] - ys[0] + 1), int(xs[-1] - xs[0] + 1)
+    side = round(AROUND * wide)
+    if side > CLOSE * max(height, width) or min(tall, wide) < LEAST_HEAD_PX:
+        return None
+    return (int(xs[0] + xs[-1] + 1 - side) // 2, int(ys[0] + ys[-1] + 1 - side) // 2, side)
+
+
+def fading(height: int, width: int) -> Matte:
+    """Weight of the second look, float32 [H, W]: one inside, falling to nothing at the edge."""
+    y, x = (
+        np.clip(np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / (FADE * n), 0.0, 1.0)
+        for n in (height, width)
+    )
+    return np.asarray(np.minimum(y[:, None], x[None]), dtype=np.float32)
+
+
 class ParsingSegmenter:
     """Our own segmenter. Not thread-safe; one thread of its own computes."""
 
@@ -81,8 +109,28 @@ class ParsingSegmenter:
         self._last: tuple[Matte, Matte]
 
     def shares(self, picture: Image) -> Matte:
-        """The network's own answer at the picture's size: background, head, neck and torso,
-        float32 [H, W, 4] in 0..1."""
+        """Background, head, neck and torso at the picture's size, float32 [H, W, 4] in 0..1.
+
+        The network looks twice: at everything, and at the head by itself where it is small (ears
+        are a few pixels wide in the first look, and get lost before a wall of their colour). The
+        second look only adds head.
+        """
+        whole = self.first_look(picture)
+        box = head_square(whole)
+        if box is None:
+            return whole
+        x, y, side = box
+        x1, y1 = min(x + side, picture.shape[1]), min(y + side, picture.shape[0])
+        x0, y0 = max(x, 0), max(y, 0)
+        near = self.first_look(np.ascontiguousarray(picture[y0:y1, x0:x1]))
+        weight = fading(y1 - y0, x1 - x0)
+        part = whole[y0:y1, x0:x1]
+        missed = (near[..., BACKGROUND] < part[..., BACKGROUND]) & (near.argmax(axis=-1) == HEAD)
+        part += np.where(missed, weight, 0)[..., None] * (near - part)
+        return whole
+
+    def first_look(self, picture: Image) -> Matte:
+        """The network's own answer about a picture, float32 [H, W, 4] in 0..1."""
         import cv2
 
         height, width = picture.shape[:2]
