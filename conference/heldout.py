@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from conference.personal.sending import sent
+from conference.personal.sending import read_portrait, sent
 from nerf.trainset import IMAGE_FOLDERS, TrainSet, read_trainset, write_trainset
 from quic_transport.errors import LocalError
-from sender.personal.model import SIZE_PX, PersonalModel
+from sender.personal.model import PersonalModel
 from sender.portrait_crop import PortraitCrop
 
 TRUTH_PER_FRAME = ("time", "expression", "pose", "landmarks")
@@ -104,12 +104,7 @@ def _recut(cut: TrainSet, personal: PersonalModel) -> NDArray[np.float64]:
     """Cut the portraits of `cut` again where the personal tracker sees the head; the rotations
     [N, 3] that it sees."""
 
-    def portrait(row: int) -> NDArray[np.uint8]:
-        image = _read(cut.folder / "ori_imgs" / f"{int(cut.img_id[row])}.jpg")
-        small = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(small[..., ::-1])
-
-    faces = list(sent(personal, cut, range(len(cut)), portrait))
+    faces = list(sent(personal, cut, range(len(cut)), lambda row: read_portrait(cut, row)))
     size = cut.camera.width
     for name, face in zip(cut.img_id.tolist(), faces, strict=True):
         place = face.place

@@ -20,6 +20,8 @@ from quic_transport.errors import LocalError
 
 if TYPE_CHECKING:
     from nerf.metrics import Likeness
+    from nerf.trainset import TrainSet
+    from sender.personal.model import PersonalModel
 
 RATES_KBPS = (10.0, 15.0, 18.0, 25.0, 35.0, 50.0, 75.0, 100.0)
 PACKET_BYTES = 57  # IP 20 + UDP 8 + QUIC short header, packet number, stream frame and tag 29
@@ -66,10 +68,12 @@ def main(argv: list[str]) -> int:
     import numpy as np
 
     from conference.bench.x265 import code, rate_for
+    from nerf.camera import head_pose
     from nerf.metrics import likeness, mean_likeness
     from nerf.renderer import load_head
     from nerf.trainset import TrainSetError, load_images, read_trainset
     from quic_transport.avatar_file import load_avatar
+    from sender.personal.model import from_sections
 
     avatar = load_avatar(args.avatar)
     try:
@@ -85,16 +89,19 @@ def main(argv: list[str]) -> int:
         raise LocalError(f"{args.avatar} and {args.data} have different expression schemas")
     announce(f"{len(picked)} held-out frames at {args.fps:g} fps, {args.size} px, {data.extractor}")
     head = load_head(avatar.sections, avatar.meta.distance_m, avatar.meta.portrait_scale)
-    decoded, share = through_codec(avatar.meta.bounds, data.expression[picked],
-                                   data.rotation[picked], data.time[picked], args.fps)  # fmt: skip
+    expression, rotation, views = as_sent(from_sections(avatar.sections), data, picked, args.size)
+    decoded, share = through_codec(avatar.meta.bounds, expression, rotation, data.time[picked],
+                                   args.fps)  # fmt: skip
 
     def score(draw: Callable[[int], Any]) -> Likeness:
         return mean_likeness([likeness(draw(i), rgb[i], alpha[i]) for i in range(len(picked))])
 
-    raw = score(lambda i: head.render_portrait(
-        data.expression[picked[i]], data.rotation[picked[i]], args.size).rgb)  # fmt: skip
-    ours = score(lambda i: head.render_portrait(
-        decoded[i].expression, decoded[i].rotation, args.size).rgb)  # fmt: skip
+    def drawn(expressions: Any, angles: Any, i: int) -> Any:
+        pose = head_pose(angles, avatar.meta.distance_m)
+        return head.render(expressions, pose, views[i]).rgb
+
+    raw = score(lambda i: drawn(expression[i], rotation[i], i))
+    ours = score(lambda i: drawn(decoded[i].expression, decoded[i].rotation, i))
     wire = share.kbps + (PACKET_BYTES + 2) * 8 * args.fps / 1000
     curve: list[tuple[float, Likeness]] = []
     for target in RATES_KBPS:
@@ -120,6 +127,23 @@ def main(argv: list[str]) -> int:
     if args.plot is not None:
         plot(args.plot, share.kbps, ours, curve)
     return 0
+
+
+def as_sent(personal: PersonalModel | None, data: TrainSet, picked: Any, size: int) -> Any:
+    """Expressions [n, 46], rotations [n, 3] and the cameras under which a receiver's picture lies
+    on the set's, of the frames `picked`: what the avatar's own tracker would have sent."""
+    import numpy as np
+
+    from conference.personal.sending import read_portrait, sent
+
+    camera = data.camera.resized(size, size)
+    if personal is None:
+        return data.expression[picked], data.rotation[picked], [camera] * len(picked)
+    faces = list(sent(personal, data, picked.tolist(), lambda i: read_portrait(data, i)))
+    return (
+        np.array([f.expression for f in faces]), np.array([f.rotation for f in faces]),
+        [f.view(camera, data.distance_m)[1] for f in faces],
+    )  # fmt: skip
 
 
 def _ticks(times: Any, fps: float) -> Any:

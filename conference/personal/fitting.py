@@ -24,13 +24,13 @@ from conference.personal.fit import (
     surface_of,
     with_misfit,
 )
-from conference.personal.sending import aligned, sent
+from conference.personal.sending import aligned, read_portrait, sent
 from nerf.cpu.render import Rendered
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.train import Trainer
-from nerf.trainset import TrainSet, TrainSetError
+from nerf.trainset import TrainSet
 from sender.personal.extractor import placed
-from sender.personal.model import SIZE_PX, PersonalModel, from_sections, to_sections
+from sender.personal.model import PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
 
 MOMENTS = (0.4, 0.75)
@@ -124,15 +124,8 @@ class PersonalFitting:
         self.model = from_sections(state)
 
     def portrait(self, index: int) -> NDArray[np.uint8]:
-        """The whole portrait of a frame as a sender cuts it, uint8 [SIZE_PX, SIZE_PX, 3] RGB."""
-        import cv2
-
-        path = self._set.folder / "ori_imgs" / f"{int(self._set.img_id[index])}.jpg"
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise TrainSetError(f"{path} is missing or damaged: build the set again")
-        image = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        """The whole portrait of a frame, as `read_portrait`."""
+        return read_portrait(self._set, index)
 
     def score(self, frames: NDArray[np.int64], ceiling_frames: int) -> Likenesses:
         """The three likenesses over some held-out `frames`, rising; the ceiling over

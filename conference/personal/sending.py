@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf.camera import Camera, head_pose
-from nerf.trainset import TrainSet
+from nerf.trainset import TrainSet, TrainSetError
 from sender.personal.align import Alignment, Look, align
 from sender.personal.extractor import placed, tempered
-from sender.personal.model import PersonalModel
+from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import rotation_matrix
 from sender.portrait_crop import PortraitCrop, crop_at, euler_angles
 from sender.smoothing import FaceState, Smoother, settings_of
@@ -43,6 +43,18 @@ class Sent:
         camera = Camera(portrait.fx * side, portrait.fy * side, self.place.u * size,
                         self.place.v * size, size, size)  # fmt: skip
         return head_pose(self.rotation, distance), camera
+
+
+def read_portrait(trainset: TrainSet, frame: int) -> NDArray[np.uint8]:
+    """The whole portrait of a frame as a sender cuts it, uint8 [SIZE_PX, SIZE_PX, 3] RGB."""
+    import cv2
+
+    path = trainset.folder / "ori_imgs" / f"{int(trainset.img_id[frame])}.jpg"
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise TrainSetError(f"{path} is missing or damaged: build the set again")
+    image = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def aligned(model: PersonalModel, trainset: TrainSet, frame: int,
