@@ -61,7 +61,7 @@ def test_open_extractor_without_mediapipe_names_the_remedy(
 
 
 def test_open_extractor_unknown_name_raises_local_error() -> None:
-    with pytest.raises(LocalError, match="choose mediapipe or truth"):
+    with pytest.raises(LocalError, match="choose facenet, mediapipe, cpem, truth"):
         open_extractor("openface")
 
 
