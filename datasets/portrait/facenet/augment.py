@@ -16,13 +16,13 @@ def photograph(image: Image, rng: np.random.Generator) -> Image:
     import cv2
 
     size = image.shape[0]
-    if rng.random() < 0.25:  # a coarser picture, enlarged
-        small = int(size / rng.uniform(1.2, 2.6))
+    if rng.random() < 0.15:  # a coarser picture, enlarged
+        small = int(size / rng.uniform(1.2, 2.2))
         image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    elif rng.random() < 0.15:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))  # type: ignore[assignment]
-    if rng.random() < 0.08:  # motion
+    elif rng.random() < 0.1:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.1))  # type: ignore[assignment]
+    if rng.random() < 0.05:  # motion
         length = int(rng.integers(3, 7))
         kernel = np.zeros((length, length), np.float32)
         kernel[np.arange(length), np.arange(length) if rng.random() < 0.3 else length // 2] = 1
@@ -37,7 +37,7 @@ def photograph(image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.2:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
         image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)  # type: ignore[assignment]
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         image = _cover(image, rng)
     return image
 

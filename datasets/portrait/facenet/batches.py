@@ -48,6 +48,7 @@ class Sampler:
         self._is_drawing = len(empty)
         self._rows = [_rows_by_person(real)]
         self._chance = [_chances(self._rows[0])]
+        self._rarity = _rarities(real, self._rows[0])
         if performers is not None and len(performers):
             self._rows.append(_rows_by_person(performers))
             self._chance.append(_chances(self._rows[1]))
@@ -74,7 +75,8 @@ class Sampler:
                 )[:GROUP]  # fmt: skip
                 picks = np.resize(picks, GROUP)
             else:
-                picks = rng.choice(who, GROUP, replace=len(who) < GROUP)
+                chance = self._rarity[who] / self._rarity[who].sum()
+                picks = rng.choice(who, GROUP, replace=len(who) < 2 * GROUP, p=chance)
             for k, i in enumerate(picks):
                 row = g * GROUP + k
                 out.picture[row], out.place[row], out.label[row] = sample(
@@ -93,6 +95,17 @@ class Sampler:
 
 def _rows_by_person(faces: Faces) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(faces.person == p) for p in np.unique(faces.person)]
+
+
+def _rarities(faces: Faces, rows: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """[N]: 1 for a face as the person mostly shows it, up to 5 for a blink, a laugh, a glance."""
+    out = np.ones(len(faces))
+    scale = faces.expression.astype(np.float64).std(axis=0) + 0.03
+    for who in rows:
+        e = faces.expression[who].astype(np.float64)
+        away = np.abs(e - np.median(e, axis=0)) / scale
+        out[who] = 1 + 4 * np.clip((np.sort(away, axis=1)[:, -6:].mean(axis=1) - 1) / 2, 0, 1)
+    return out
 
 
 def _chances(rows: list[NDArray[np.int64]]) -> NDArray[np.float64]:

@@ -30,6 +30,8 @@ MEET_EVERY = 16  # steps between averages
 SAVE_EVERY_S = 60.0
 PATIENCE_S = 300.0  # at a meeting
 EMA = 0.98  # per meeting
+FREEZE_AT = 0.5  # share of the run after which batch normalisation keeps its statistics: those of
+# a batch of six people differ too much from everybody's (in them, blinks read three times larger)
 WARM_UP = 0.02  # share of the run
 
 
@@ -162,6 +164,15 @@ def _state(net: Any, performer: Any) -> list[Any]:
     return list(tensors_)
 
 
+def freeze_statistics(net: Any) -> None:
+    """Batch normalisation by what was seen so far, as it will be used."""
+    import torch
+
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+
+
 def _work(
     rank: int, net: Any, performer: Any, sampler: Sampler, plan: TrainPlan, shared: Shared,
     weight: NDArray[np.float32], start: dict[str, Any], report: Any = None,
@@ -199,6 +210,8 @@ def _work(
         progress = spent / (60 * plan.minutes)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(progress, plan)
+        if progress >= FREEZE_AT:
+            freeze_statistics(net)
         picture, place, label, face, acted = tensors(sampler.draw(rng, plan.batch))
         with torch.autocast("cpu", torch.bfloat16):
             outputs = net(picture, place)
