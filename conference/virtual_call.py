@@ -1,0 +1,234 @@
+"""A whole call in virtual time: two real sessions over real QUIC over a simulated path.
+
+    call = VirtualCall(client, server, PathSettings(up=..., down=...), seed=1, on_event=owner)
+    call.every(0.05, send_a_frame)
+    call.run(until=3600.0)              # an hour in under two minutes
+
+Only the sockets, the clock and the threads of `quic_transport.endpoint` are replaced; packets,
+acknowledgements, retransmissions and TLS are aioquic's. The rule: the same sessions, settings and
+seed give the same events at the same times. For that the server's certificate is made from fixed
+numbers (Ed25519, so its signatures have one length); nothing here protects anything.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import heapq
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from aioquic.quic import events as quic_events
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
+
+from netsim.path import WAYS, Path, PathSettings, Way
+from quic_transport.connection import round_trips, stream_progress
+from quic_transport.endpoint import IDLE_TIMEOUT_S, SERVER_NAME
+from quic_transport.events import Event
+from quic_transport.outbound import Progress
+from quic_transport.session import Session
+from quic_transport.wire import ALPN
+
+CLIENT, SERVER = 0, 1
+TICK_S = 1e-6
+"""Timers fire this much late: aioquic compares some with `>`, and would ask for ever."""
+
+Owner = Callable[[int, Event, float], None]
+"""Told of each event: whose (CLIENT or SERVER), what, and when, on the simulation's clock."""
+
+
+@dataclass(slots=True)
+class _Side:
+    """One end."""
+
+    session: Session
+    quic: QuicConnection
+    way: Way  # of what it sends
+    heard: bool = False  # before that a server has nobody to send to
+    started: bool = False
+    closing: bool = False
+    gone: bool = False
+
+
+class VirtualCall:
+    """A client, a server and the path between them, from the first packet on."""
+
+    def __init__(
+        self, client: Session, server: Session, settings: PathSettings, seed: int = 0, *,
+        on_event: Owner,
+    ) -> None:  # fmt: skip
+        """The call is made at once, at time 0; `on_event` may call the sessions' methods."""
+        self.now = 0.0
+        self.path = Path(settings, seed)
+        self._on_event = on_event
+        self._work: list[tuple[float, int, Callable[[], None]]] = []
+        self._ids = count()
+        client_quic = QuicConnection(configuration=_client_configuration())
+        server_quic = QuicConnection(
+            configuration=_server_configuration(),
+            original_destination_connection_id=client_quic.original_destination_connection_id,
+        )
+        self._sides = (
+            _Side(client, client_quic, "up"), _Side(server, server_quic, "down"),
+        )  # fmt: skip
+        client_quic.connect(_address(SERVER), now=self.now)
+        self._sides[CLIENT].heard = True
+        self.pump(CLIENT)
+
+    def at(self, time: float, work: Callable[[], None]) -> None:
+        """Have `work` done at `time`; both ends are pumped after it."""
+        heapq.heappush(self._work, (time, next(self._ids), work))
+
+    def every(self, interval_s: float, work: Callable[[float], None], start_s: float = 0.0) -> None:
+        """Have `work(now)` done again and again, at multiples of the interval after `start_s`."""
+        ticks = count()
+
+        def tick() -> None:
+            work(self.now)
+            self.at(start_s + next(ticks) * interval_s, tick)
+
+        self.at(start_s + next(ticks) * interval_s, tick)
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due up to `until`."""
+        while (due := self._next()) <= until:
+            self.now = max(self.now, due)
+            while self._work and self._work[0][0] <= self.now:
+                heapq.heappop(self._work)[2]()
+                self.pump(CLIENT)
+                self.pump(SERVER)
+            for way in WAYS:
+                side = SERVER if way == "up" else CLIENT
+                arrivals = self.path.deliver(way, self.now)
+                for arrival in arrivals:
+                    self._arrived(side, arrival.packet)
+                if arrivals:
+                    self.pump(side)
+            for side in (CLIENT, SERVER):
+                self._timers(side)
+        self.now = max(self.now, until)
+
+    def pump(self, which: int) -> None:
+        """What a shell does after everything that happens to one end."""
+        side = self._sides[which]
+        if not side.heard:
+            return
+        if side.started:
+            self._report_progress(side)
+            for out in side.session.data_to_send(self.now):
+                side.quic.send_stream_data(out.stream_id, out.data, out.end)
+            end = side.session.close_wanted()
+            if end is not None and not side.closing:
+                side.closing = True
+                side.quic.close(error_code=end.close_code, reason_phrase=end.sentence)
+        for data, _ in side.quic.datagrams_to_send(now=self.now):
+            self.path.send(side.way, data, self.now)
+        if not side.started:
+            return
+        self._report_progress(side)
+        happened = False
+        while (event := side.session.next_event()) is not None:
+            happened = True
+            self._on_event(which, event, self.now)
+        if happened:
+            self.pump(which)
+
+    def _next(self) -> float:
+        times = [self._work[0][0]] if self._work else []
+        if (due := self.path.due()) is not None:
+            times.append(due)
+        for side in self._sides:
+            times += [t + TICK_S for t in self._side_timers(side)]
+        return min(times, default=float("inf"))
+
+    def _side_timers(self, side: _Side) -> list[float]:
+        quic = None if side.gone else side.quic.get_timer()
+        session = side.session.next_timer(self.now) if side.started else None
+        return [t for t in (quic, session) if t is not None]
+
+    def _timers(self, which: int) -> None:
+        side = self._sides[which]
+        fired = False
+        quic_at = None if side.gone else side.quic.get_timer()
+        if quic_at is not None and quic_at + TICK_S <= self.now:
+            side.quic.handle_timer(now=self.now)
+            self._take_quic_events(which)
+            fired = True
+        session_at = side.session.next_timer(self.now) if side.started else None
+        if session_at is not None and session_at + TICK_S <= self.now:
+            side.session.handle_timer(self.now)
+            fired = True
+        if fired:
+            self.pump(which)
+
+    def _arrived(self, which: int, data: bytes) -> None:
+        side = self._sides[which]
+        if side.gone:
+            return
+        side.heard = True
+        if side.started:
+            side.session.heard(self.now)
+        side.quic.receive_datagram(data, _address(1 - which), now=self.now)
+        self._take_quic_events(which)
+
+    def _take_quic_events(self, which: int) -> None:
+        side = self._sides[which]
+        session = side.session
+        while (event := side.quic.next_event()) is not None:
+            if isinstance(event, quic_events.HandshakeCompleted):
+                side.started = True
+                session.start(self.now)
+            elif isinstance(event, quic_events.StreamDataReceived):
+                session.receive(event.stream_id, event.data, event.end_stream, self.now)
+            elif isinstance(event, quic_events.StreamReset):
+                session.stream_reset(event.stream_id, self.now)
+            elif isinstance(event, quic_events.ConnectionTerminated):
+                code = event.error_code if event.frame_type is None else 0
+                session.transport_closed(code, event.reason_phrase)
+                side.started = side.gone = True  # its last events are taken, no packet is
+
+    def _report_progress(self, side: _Side) -> None:
+        latest, smallest = round_trips(side.quic)
+        for stream_id in side.session.sending_streams():
+            unsent, acked = stream_progress(side.quic, stream_id)
+            progress = Progress(stream_id, unsent, acked, latest, smallest)
+            side.session.progress(progress, self.now)
+
+
+def _address(side: int) -> tuple[str, int]:
+    return (f"192.0.2.{1 + side}", 4433)
+
+
+def _client_configuration() -> QuicConfiguration:
+    return QuicConfiguration(
+        alpn_protocols=[ALPN], is_client=True, idle_timeout=IDLE_TIMEOUT_S,
+        server_name=SERVER_NAME, verify_mode=ssl.CERT_NONE,
+    )  # fmt: skip
+
+
+def _server_configuration() -> QuicConfiguration:
+    key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"a simulated server").digest())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "simulated")])
+    day = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(day)
+        .not_valid_after(day + datetime.timedelta(days=3650))
+        .sign(key, None)
+    )
+    configuration = QuicConfiguration(
+        alpn_protocols=[ALPN], is_client=False, idle_timeout=IDLE_TIMEOUT_S
+    )
+    configuration.certificate = certificate
+    configuration.private_key = key
+    return configuration
