@@ -18,7 +18,7 @@ from nerf.field import Cube, cube_rays
 
 Float32 = NDArray[np.float32]
 
-SAMPLES = 256  # along a ray through the cube
+SAMPLES = 160  # along a ray through the cube
 SOLID = 0.9  # opacity from which a ray has a surface
 NEIGHBOURS = 8  # of a normal's plane
 

@@ -27,7 +27,7 @@ Pictures = Callable[[int], NDArray[np.uint8]]
 """Frame → its whole portrait, uint8 [S, S, 3] RGB."""
 
 VIEWS = 9  # training frames whose surfaces make up the points
-GRID = 2.0  # pixels of the training picture between rays
+GRID = 1 / 110  # of the training picture between rays
 POINTS = 700
 SLOPE_FLOOR = 0.004  # per pixel: also skin says something
 RIDGE = 0.03  # of the appearance, relative to the features' own variance
@@ -79,7 +79,8 @@ def surface_of(trainer: Trainer) -> Surface:
     surfaces = []
     for view in views:
         inside = _eroded(footage.alpha[view])
-        ys, xs = np.mgrid[0 : camera.height : GRID, 0 : camera.width : GRID]
+        step = GRID * camera.width
+        ys, xs = np.mgrid[0 : camera.height : step, 0 : camera.width : step]
         keep = inside[ys.astype(int), xs.astype(int)]
         xy = np.stack([xs[keep] + 0.5, ys[keep] + 0.5], axis=-1)
         surfaces.append(
