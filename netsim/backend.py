@@ -32,6 +32,9 @@ class Backend(Protocol):
     async def lead(self, target: Address) -> Address:
         """Where the caller has to call so that `target` is reached over the path."""
 
+    async def drain(self) -> None:
+        """Wait (a few seconds at most) until what is under way has arrived."""
+
     def report(self) -> dict[str, dict[str, Any]]:
         """The path's numbers so far; empty where the back end counts nothing."""
 
@@ -56,6 +59,11 @@ class RelayBackend:
         """Start the relay."""
         self._relay = await start_relay(self._listen, target, self._settings, self._seed)
         return self._relay.address
+
+    async def drain(self) -> None:
+        """The last words of who has ended already."""
+        if self._relay is not None:
+            await self._relay.clock.drain()
 
     def report(self) -> dict[str, dict[str, Any]]:
         """The relay's numbers."""

@@ -20,6 +20,7 @@ from netsim.link import Arrival
 from netsim.path import Path, PathSettings, Way
 
 MAX_CALLERS = 64  # addresses at once; the one that was silent longest makes room
+DRAIN_S = 3.0
 RECEIVE_BUFFER_BYTES = 4 * 2**20
 
 Address = tuple[str, int]
@@ -54,6 +55,14 @@ class Clockwork:
         """The path's numbers."""
         path = self.path or Path(self._settings, self._seed, self._loop.time())
         return path.report(self._loop.time())
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way, or as long as is bearable."""
+        until = self._loop.time() + DRAIN_S
+        while self.path is not None and (due := self.path.due()) is not None:
+            if max(due, self._loop.time()) > until:
+                return
+            await asyncio.sleep(max(0.0, due - self._loop.time()) + 0.01)
 
     def stop(self) -> None:
         """Nothing more arrives."""

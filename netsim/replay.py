@@ -92,6 +92,7 @@ async def run_over(
         words = [word.replace(found.text, moved) for word in words]
         children.append(await _start(caller, words, piped=False))
         await children[-1].wait()
+        await backend.drain()
         for child in children[:-1]:
             try:
                 failed = children[-1].returncode != 0

@@ -206,6 +206,10 @@ class TcBackend:
                 self._feeders.append(asyncio.create_task(self._feed(which)))
         return (self.hosts[0].address, target[1])
 
+    async def drain(self) -> None:
+        """Let the last words of who has ended arrive."""
+        await asyncio.sleep(0.5)
+
     def report(self) -> dict[str, dict[str, Any]]:
         """The kernel keeps no books that compare with ours."""
         return {}

@@ -113,6 +113,10 @@ class TunBackend:
         """The called one is reached at its own address."""
         return (self.hosts[0].address, target[1])
 
+    async def drain(self) -> None:
+        """Let the last words of who has ended arrive."""
+        await self._clock.drain()
+
     def report(self) -> dict[str, dict[str, Any]]:
         """The path's numbers; bytes include IP and UDP headers."""
         return self._clock.report()
