@@ -23,7 +23,7 @@ from netsim.relay import Address
 from netsim.settings import LinkSettings
 from netsim.traces import Trace
 
-STEP_S = 0.1  # the rate changes no more often
+STEP_S = 0.5  # the rate changes no more often: every change refills tbf's bucket
 LEAST_BIT = 8  # tbf knows no rate 0: a byte per second is none
 PACKET_BYTES = 1514
 DEFAULT_QUEUE_PACKETS = 1000
@@ -102,7 +102,7 @@ def steps(trace: Trace) -> list[tuple[float, float, float, float]]:
         at = trace.index_at(min(i * STEP_S, float(np.nextafter(trace.duration_s, 0))))
         delay = float(trace.delay_ms[at]) if trace.delay_ms is not None else 0.0
         loss = float(trace.loss[at]) if trace.loss is not None else 0.0
-        row = (i * STEP_S, float(rate), delay, loss)
+        row = (i * STEP_S, float(f"{rate:.3g}"), delay, loss)  # no change for a crumb
         if not rows or rows[-1][1:] != row[1:]:
             rows.append(row)
     return rows

@@ -17,38 +17,6 @@ from netsim.errors import NetsimError
 from netsim.readers import read_trace
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SERVER = """
-import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("127.0.0.1", 0))
-s.settimeout(20)
-print("a line before")
-print("listening on %s:%d now" % s.getsockname())
-while (got := s.recvfrom(2000))[0] != b"end":
-    s.sendto(got[0][::-1], got[1])
-print("the server is done")
-sys.exit(int(sys.argv[1]))
-"""
-CLIENT = """
-import socket, sys
-host, port = sys.argv[1].split(":")
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.connect((host, int(port)))
-s.settimeout(20)
-for i in range(5):
-    s.send(b"hello %d" % i)
-    assert s.recv(2000) == (b"hello %d" % i)[::-1]
-s.send(b"end")
-print("the client is done")
-"""
-
-
-@pytest.fixture
-def programs(tmp_path: Path) -> tuple[list[str], list[str]]:
-    (tmp_path / "server.py").write_text(SERVER)
-    (tmp_path / "client.py").write_text(CLIENT)
-    python = [sys.executable]
-    return [*python, str(tmp_path / "server.py")], [*python, str(tmp_path / "client.py")]
 
 
 def test_replay_runs_two_programs_over_the_path(
@@ -96,7 +64,7 @@ def test_replay_one_command_is_led_over_the_path(
         running.stdout.readline()
         found = PlainAddresses().find(running.stdout.readline())
         assert found is not None
-        assert main(["replay", "gprs", "--scale", "40", "--", *client, found.text]) == 0
+        assert main(["replay", "1mbps", "--delay", "150", "--", *client, found.text]) == 0
         assert "the server is done" in running.stdout.read()
     out = capfd.readouterr().out
     assert "6 packets in, 6 out" in out
