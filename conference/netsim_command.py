@@ -18,7 +18,7 @@ from netsim.errors import NetsimError
 from netsim.relay import Address
 from netsim.replay import Found
 from quic_transport.errors import FacewireError, LocalError
-from quic_transport.invite import SCHEME, Invite
+from quic_transport.invite import SCHEME, Invite, reachable_host
 
 
 class InviteAddresses:
@@ -36,8 +36,9 @@ class InviteAddresses:
         return Found(match[0], (invite.host, invite.port))
 
     def moved(self, found: Found, address: Address) -> str:
-        """The same certificate and token at another address."""
-        return str(replace(Invite.parse(found.text), host=address[0], port=address[1]))
+        """The same certificate and token at another address, one that others can reach."""
+        host = reachable_host(address[0])
+        return str(replace(Invite.parse(found.text), host=host, port=address[1]))
 
 
 def with_our_program(argv: list[str]) -> list[str]:

@@ -223,11 +223,11 @@ async def _open_backend(args: argparse.Namespace, settings: PathSettings) -> Bac
         return await TcBackend.open(settings)
     from netsim.backend import RelayBackend
 
-    found = PlainAddresses().find(args.listen)
-    host, colon, port = args.listen.rpartition(":")
-    if found is None and not (colon and port == "0"):
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]*)):([0-9]{1,5})", args.listen)
+    if match is None or int(match[3]) > 65535:
         raise NetsimError(f"--listen looks like 127.0.0.1:4433, not {args.listen!r}")
-    return RelayBackend(settings, args.seed, (host.strip("[]") or "0.0.0.0", int(port)))
+    host = match[1] or match[2] or "0.0.0.0"
+    return RelayBackend(settings, args.seed, (host, int(match[3])))
 
 
 async def _relay_only(to: str, backend: Backend, addresses: Addresses) -> None:

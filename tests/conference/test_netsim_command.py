@@ -24,6 +24,8 @@ def test_invite_is_found_and_moved() -> None:
     moved = Invite.parse(InviteAddresses().moved(found, ("127.0.0.1", 5555)))
     assert moved.address == "127.0.0.1:5555"
     assert (moved.fingerprint, moved.token) == (INVITE.fingerprint, INVITE.token)
+    everywhere = Invite.parse(InviteAddresses().moved(found, ("0.0.0.0", 5555)))
+    assert everywhere.host != "0.0.0.0"  # nobody could call that
 
 
 @pytest.mark.parametrize("text", ["", "facewire://", f"{INVITE}x", str(INVITE)[:-1], "a:1"])

@@ -114,6 +114,7 @@ def test_replay_without_command_relays_until_interrupted(
         (["replay", "12kbps", "--delay", "nan", "--to", "127.0.0.1:9"], "delay"),
         (["replay", "12kbps", "--queue", "0", "--to", "127.0.0.1:9"], "queue"),
         (["replay", "12kbps", "--listen", "x", "--to", "127.0.0.1:9"], "--listen"),
+        (["replay", "12kbps", "--listen", "[::1]:99999", "--to", "127.0.0.1:9"], "--listen"),
         (["replay", "12kbps", "--backend", "tun", "--", "x", "a:1"], "runs both programs"),
         (["convert", "nowhere", "-o", "x.csv"], "neither a file"),
         (["generate", "bus", "-o", "x.csv"], "no network"),
