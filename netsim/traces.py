@@ -176,9 +176,7 @@ class Capacity:
         total = self.total_bytes
         if need > total and not self.trace.repeats:
             rate = self._rates[-1]
-            return start_s + size / rate if time > self.trace.duration_s and rate > 0 else (
-                self.trace.duration_s + (need - total) / rate if rate > 0 else math.inf
-            )  # fmt: skip
+            return self.trace.duration_s + (need - total) / rate if rate > 0 else math.inf
         if need > total:
             if total <= 0:
                 return math.inf

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -135,11 +137,7 @@ def test_clean_removes_what_a_killed_replay_left(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert replay.poll() is None
     assert not mine & set(clean()), "a living process's namespaces are its own"
-    processes = subprocess.run(
-        ["pgrep", "-s", str(replay.pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
-    for pid in {*processes, str(replay.pid)}:
-        subprocess.run(["kill", "-9", pid], check=False, stderr=subprocess.DEVNULL)
+    os.killpg(replay.pid, signal.SIGKILL)
     replay.wait()
     assert mine <= set(clean())
     assert not mine & set(existing())
