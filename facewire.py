@@ -17,6 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("conference.train", "learn a personal 3D head from a video or a training set"),
     "receive": ("conference.receive", "wait for a call, render the caller's head"),
     "send": ("conference.send", "call a receiver and send a face from a camera or a video"),
+    "netsim": (
+        "conference.netsim_command",
+        "run a call over a recorded or made-up network; traces",
+    ),
     "bench": ("conference.bench.cli", "measure latency and rate-distortion on this machine"),
     "facenet": ("portrait.facenet.cli", "train our own face tracker on labelled clips"),
     "export-cpem": ("sender.cpem.cli", "convert CPEM's published checkpoint for --extractor cpem"),
