@@ -88,6 +88,13 @@ SETTINGS = {"facenet": SmoothingSettings(coefficient_noise=0.15, angle_noise=0.6
 """By the beginning of the extractor's name; the defaults are MediaPipe's."""
 
 
+ALIGNED = SmoothingSettings(
+    coefficient_noise=0.1, angle_noise=0.3, place=Follow(2.0, 0.0008), size=Follow(2.0, 0.0016)
+)
+"""Of a tracker that lays the person onto the picture (sender.personal): what it trembles by is a
+fraction of a pixel, and the avatar shows every pixel that is filtered away."""
+
+
 def settings_of(name: str) -> SmoothingSettings:
     """How what the extractor called `name` says is smoothed."""
     found = (s for beginning, s in SETTINGS.items() if name.startswith(beginning))
@@ -250,7 +257,7 @@ def smoothed(extractor: Extractor) -> Extractor:
     """The extractor without its tremble; as it is where it is smoothed already, or exact."""
     if isinstance(extractor, SmoothedExtractor) or extractor.name == EXACT:
         return extractor
-    return SmoothedExtractor(extractor)
+    return SmoothedExtractor(extractor, getattr(extractor, "smoothing", None))
 
 
 def unsmoothed(extractor: Extractor) -> Extractor:

@@ -28,14 +28,14 @@ Pictures = Callable[[int], NDArray[np.uint8]]
 
 VIEWS = 9  # training frames whose surfaces make up the points
 GRID = 1 / 110  # of the training picture between rays
-POINTS = 700
+POINTS = 800
 SLOPE_FLOOR = 0.004  # per pixel: also skin says something
-RIDGE = 0.03  # of the appearance, relative to the features' own variance
+RIDGE = 0.5  # of the appearance, relative to the features' own variance
 MARGIN_PX = 28  # of the box beyond a head that looks ahead
 SPREAD_FLOOR = 0.01
-EXPRESSION_SHARE = 0.8  # of a coefficient's own standard deviation: how far it may be corrected
+EXPRESSION_SHARE = 3.0  # of a coefficient's own standard deviation: how far it may be corrected
 MOTION_FLOOR = (0.002, 0.0006)  # radians, metres: errors that the prior never rules out
-MOTION_TRUST = 0.02
+MOTION_TRUST = 0.002
 """Of the information that the refined motions seem to give: refinement began at the tracker's own
 poses and stays too near to them."""
 MOST_FRAMES = 1500  # that the appearance is fitted to

@@ -33,7 +33,7 @@ from sender.personal.extractor import placed
 from sender.personal.model import PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
 
-MOMENTS = (0.4, 0.75)
+MOMENTS = (0.25, 0.5, 0.75)
 """Shares of the run after which the tracker is fitted; after the last one poses stay."""
 LEAST_FRAMES = 100
 """Training frames below which there is too little to fit."""

@@ -20,7 +20,7 @@ from sender.personal.extractor import placed, tempered
 from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import rotation_matrix
 from sender.portrait_crop import PortraitCrop, crop_at, euler_angles
-from sender.smoothing import FaceState, Smoother, settings_of
+from sender.smoothing import ALIGNED, FaceState, Smoother
 
 Float64 = NDArray[np.float64]
 Pictures = Callable[[int], NDArray[np.uint8]]
@@ -69,7 +69,7 @@ def aligned(model: PersonalModel, trainset: TrainSet, frame: int,
 def sent(model: PersonalModel, trainset: TrainSet, frames: Iterable[int],
          portraits: Pictures) -> Iterator[Sent]:  # fmt: skip
     """Of `frames`, in rising order."""
-    smoother = Smoother(trainset.schema, settings_of(trainset.extractor))
+    smoother = Smoother(trainset.schema, ALIGNED)
     for frame in frames:
         found = aligned(model, trainset, frame, portraits(frame))
         place, angles = placed(model, found.motion, trainset.rotation[frame])

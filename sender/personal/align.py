@@ -108,7 +108,7 @@ class Steps:
 
     pose: int = 2
     """Of the pose alone."""
-    joint: int = 2
+    joint: int = 4
     """Of pose and expression."""
 
 

