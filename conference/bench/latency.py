@@ -96,12 +96,17 @@ def individual(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     from quic_transport.avatar_file import load_avatar
     from quic_transport.codec import FaceDecoder, FaceEncoder
     from sender.extractor import open_extractor
+    from sender.personal.extractor import PersonalExtractor
+    from sender.personal.model import from_sections
     from sender.smoothing import smoothed
     from sender.video import read_video
 
     avatar = load_avatar(args.avatar)
     name = args.extractor or tracker_of(avatar.meta)
-    extractor = smoothed(open_extractor(name, models=args.models, source=str(args.clip)))
+    found = open_extractor(name, models=args.models, source=str(args.clip))
+    if (personal := from_sections(avatar.sections)) is not None:
+        found = PersonalExtractor(found, personal)
+    extractor = smoothed(found)
     frames = list(islice(read_video(args.clip, warn=lambda _: None), WARM + RUNS))
     tracked = []
     out: dict[str, tuple[float, float]] = {}
