@@ -206,7 +206,7 @@ class Run:
         self._save()
         fitting = self.fitting if self.fitting is not None and self.fitting.model else None
         self.trainer.finish(corrected=fitting is None)
-        self._write_preview(some)
+        self._write_preview(some, fitting)
         sample = held[:: max(1, len(held) // SCORED)]
         scores: dict[str, Likeness] = {}
         if len(held) and fitting is not None:
@@ -268,15 +268,17 @@ class Run:
         self.samples = float(facts["samples"])
         announce(f"going on from step {self.trainer.step_index} ({self.spent:.0f} s spent)")
 
-    def _write_preview(self, indices: Any) -> None:
+    def _write_preview(self, indices: Any, fitting: PersonalFitting | None = None) -> None:
         import cv2
         import numpy as np
 
-        frames = list(indices)[:: max(1, len(indices) // 4)] or [0]
-        columns = []
-        for i in frames:
-            shown = self.trainer.render(int(i)).rgb
-            columns.append(np.concatenate([self.trainer.footage.rgb[i], shown]))
+        frames = np.asarray(list(indices)[:: max(1, len(indices) // 4)] or [0])
+        if fitting is not None and len(indices):
+            shown = list(fitting.drawn(frames))
+        else:
+            shown = [self.trainer.render(int(i)) for i in frames]
+        columns = [np.concatenate([self.trainer.footage.rgb[i], picture.rgb])
+                   for i, picture in zip(frames, shown, strict=True)]  # fmt: skip
         cv2.imwrite(str(self.preview), np.concatenate(columns, axis=1)[..., ::-1])
 
     def _write_avatar(self, scores: dict[str, Likeness]) -> int:

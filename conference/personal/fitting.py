@@ -8,7 +8,7 @@ so that the field learns to look right under what a live sender will send.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +127,18 @@ class PersonalFitting:
         """The whole portrait of a frame, as `read_portrait`."""
         return read_portrait(self._set, index)
 
+    def drawn(self, frames: NDArray[np.int64]) -> Iterator[Rendered]:
+        """Held-out `frames`, rising, as a receiver shows what a live sender sends."""
+        trainer, model = self._trainer, self.model
+        if model is None:
+            raise ValueError("there is no personal tracker yet")
+        wanted = set(frames.tolist())
+        every = range(trainer.count, int(frames.max()) + 1)  # a sender sees all of them
+        for i, face in zip(every, sent(model, self._set, every, self.portrait), strict=True):
+            if i in wanted:
+                pose, camera = face.view(trainer.footage.camera, self._set.distance_m)
+                yield trainer.render_view(face.expression, pose, camera)
+
     def score(self, frames: NDArray[np.int64], ceiling_frames: int) -> Likenesses:
         """The three likenesses over some held-out `frames`, rising; the ceiling over
         `ceiling_frames` of them."""
@@ -138,13 +150,9 @@ class PersonalFitting:
             return likeness(shown.rgb, footage.rgb[i], footage.alpha[i])
 
         generic = [judged(trainer.render(int(i)), int(i)) for i in frames]
-        wanted = set(frames.tolist())
-        every = range(trainer.count, int(frames.max()) + 1)  # a sender sees all of them
-        personal = []
-        for i, face in zip(every, sent(model, self._set, every, self.portrait), strict=True):
-            if i in wanted:
-                pose, camera = face.view(footage.camera, self._set.distance_m)
-                personal.append(judged(trainer.render_view(face.expression, pose, camera), i))
+        personal = [
+            judged(shown, int(i)) for i, shown in zip(frames, self.drawn(frames), strict=True)
+        ]
         best = []
         for i in frames[:: max(1, len(frames) // max(ceiling_frames, 1))].tolist():
             found = aligned(model, self._set, i, self.portrait(i))
