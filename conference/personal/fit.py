@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from nerf.pose_correction import fit_correction
 from nerf.surface import Surface, seen_surface, thinned
 from nerf.train import Trainer
-from sender.personal.align import FACING, Alignment, Look, align
+from sender.personal.align import Alignment, Look, align
 from sender.personal.model import FEATURES, SIZE_PX, PersonalModel
 from sender.personal.motion import Motion, project, rotation_matrix
+from sender.personal.rows import FACING
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]

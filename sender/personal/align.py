@@ -9,6 +9,7 @@ Black & Rangarajan 1996 (robust weights: Geman-McClure).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
 from sender.personal.model import SIZE_PX, PersonalModel
-from sender.personal.motion import Motion, project, rotation_matrix
+from sender.personal.motion import Motion, rotation_matrix
+from sender.personal.rows import DELTA, LIGHT, MOTION, weighted_rows
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -27,13 +29,6 @@ WINDOW_PX = 8.0
 CONTRAST_FLOOR = 0.02
 CONTRAST = 0.08  # what the contrast of every window becomes
 LIGHT_INFORMATION = 100.0  # about the one number that a frame's light still has: a shift
-POINT_SHARE = 0.06
-"""Neighbouring points err alike: a point counts as so many independent measurements."""
-ROBUST = 1.5  # of a point's spread: beyond, a difference counts less and less
-FACING = (0.15, 0.3)  # a point is seen from this cosine on, fully this much later
-MOTION = 6
-LIGHT = MOTION  # row of the shift among the unknowns
-DELTA = LIGHT + 1  # first row of the expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,35 +125,29 @@ def align(
     information = model.motion_information.astype(np.float64)
     keep = 1.0 / model.expression_spread.astype(np.float64) ** 2
     inverse = 1.0 / model.spread
-    rows = np.empty((DELTA + EXPRESSION_DIM, len(model.points)), np.float32)
+    every = np.empty((DELTA + EXPRESSION_DIM, len(model.points)), np.float32)
+    some = np.empty((DELTA, len(model.points)), np.float32)
+    residual = np.empty(len(model.points), np.float32)
     misfit = 0.0
     for step in range(steps.pose + steps.joint):
-        count = DELTA if step < steps.pose else len(rows)
-        seen = project(model.points, model.normals, model.pivot, motion, turn, distance, focal,
-                       SIZE_PX)  # fmt: skip
-        planes = look.sample(seen.pixels)
-        residual = planes[:, 0] - expected - delta.astype(np.float32) @ by_expression
-        visible = np.clip((seen.facing - FACING[0]) / FACING[1], 0.0, 1.0)
-        relative = residual * inverse
-        robust = 1.0 / (1.0 + (relative * (1 / ROBUST)) ** 2)
-        root = np.sqrt(visible * robust * np.float32(POINT_SHARE)) * inverse
-        misfit = float(np.sqrt((visible * relative**2).sum() / max(float(visible.sum()), 1.0)))
-        slopes = planes[:, 1:, None]
-        rows[:MOTION] = (slopes * seen.jacobian).sum(axis=1).T
-        rows[LIGHT] = 1.0
-        rows[DELTA:count] = -by_expression[: count - DELTA]
-        a = rows[:count] * root
+        a = some if step < steps.pose else every
+        shade = expected + delta.astype(np.float32) @ by_expression
+        squares, visible = weighted_rows(
+            look, model.points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,
+            shade, by_expression, inverse, a, residual,
+        )  # fmt: skip
+        misfit = math.sqrt(squares / max(visible, 1.0))
         h = (a @ a.T).astype(np.float64)
-        g = (a @ (residual * root)).astype(np.float64)
+        g = (a @ residual).astype(np.float64)
         h[:MOTION, :MOTION] += information
         g[:MOTION] += information @ (motion.vector() - prior.vector())
         h[LIGHT, LIGHT] += LIGHT_INFORMATION
-        if count > DELTA:
+        if a is every:
             h[DELTA:, DELTA:] += np.diag(keep)
             g[DELTA:] += keep * delta
         change = -np.linalg.solve(h, g)
         motion = motion.after(change[:MOTION])
-        if count > DELTA:
+        if a is every:
             delta = delta + change[DELTA:]
     low, high = model.expression_range.astype(np.float64)
     corrected = np.asarray(expression, dtype=np.float64) + delta

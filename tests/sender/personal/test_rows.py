@@ -1,0 +1,37 @@
+"""The compiled rows of the alignment against their plain twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sender.personal.align import Look
+from sender.personal.motion import Motion, rotation_matrix
+from sender.personal.rows import plain_rows, weighted_rows
+from tests.conference.personal.painted import measured, model, pictures
+
+
+@pytest.mark.parametrize("count", [7, 53])
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.3])
+def test_compiled_rows_are_the_plain_ones(count: int, shift: float) -> None:
+    tracked, truth = measured(3, 4)
+    look = Look.at(pictures(tracked, truth)[1], model().box)
+    m = model()
+    expected = (m.appearance.T @ m.features(tracked.rotation[1], truth[1])).astype(np.float32)
+    motion = Motion.of([0.02, -0.05, 0.01, shift, -shift / 2, 0.004])  # 0.3 m: beyond the picture
+    out = []
+    for how in (weighted_rows, plain_rows):
+        rows = np.zeros((count, len(m.points)), np.float32)
+        residual = np.zeros(len(m.points), np.float32)
+        sums = how(
+            look, m.points, m.normals, m.pivot, motion, rotation_matrix(tracked.rotation[1]),
+            float(m.camera[0]), 400.0, 256, expected, m.appearance[4:],
+            np.float32(1) / m.spread, rows,
+            residual,
+        )  # fmt: skip
+        out.append((rows, residual, sums))
+    (rows, residual, sums), (plain, left, wanted) = out
+    scale = np.abs(plain).max(axis=1, keepdims=True) + 1e-6
+    assert np.abs((rows - plain) / scale).max() < 5e-3
+    assert np.allclose(residual, left, atol=1e-3)
+    assert sums == pytest.approx(wanted, rel=1e-3)
