@@ -44,26 +44,32 @@ class PortraitCrop:
         a = self.affine(size)
         return (p @ a[:, :2].T + a[:, 2]).astype(np.float32)
 
-    def apply(self, image: NDArray[np.uint8], size: int, border: int = 255) -> NDArray[np.uint8]:
+    def apply(
+        self, image: NDArray[np.uint8], size: int, border: int = 255,
+        part: tuple[int, int, int, int] | None = None,
+    ) -> NDArray[np.uint8]:  # fmt: skip
         """The portrait, uint8 [size, size(, C)]; what lies beyond the picture gets `border`.
 
-        Shrinking averages over the covered pixels, enlarging is bicubic.
+        Shrinking averages over the covered pixels, enlarging is bicubic. `part` (x0, y0, x1, y1):
+        only these of its pixels, uint8 [y1 - y0, x1 - x0(, C)].
         """
         import cv2
 
         step = max(1, math.ceil(self.side / size - 0.01))  # super-sampling when shrinking
         a = self.affine(size * step)
         a[:, 2] += 0.5 * a[:, :2].sum(axis=1) - 0.5  # to OpenCV's integer pixel centres
+        x0, y0, x1, y1 = part or (0, 0, size, size)
+        a[:, 2] -= (step * x0, step * y0)
         big = cv2.warpAffine(
             image,
             a,
-            (size * step, size * step),
+            ((x1 - x0) * step, (y1 - y0) * step),
             flags=cv2.INTER_CUBIC if self.side < size else cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(border,) * 4,
         )
         if step > 1:
-            big = cv2.resize(big, (size, size), interpolation=cv2.INTER_AREA)
+            big = cv2.resize(big, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
         return np.asarray(big, dtype=np.uint8)
 
 

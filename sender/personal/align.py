@@ -57,15 +57,21 @@ class Look:
     def at(portrait: NDArray[np.uint8], box: ArrayLike = (0, 0, SIZE_PX, SIZE_PX)) -> Look:
         """Of the stabilised portrait, uint8 [SIZE_PX, SIZE_PX, 3] RGB, within `box` (x0, y0, x1,
         y1)."""
+        x0, y0, x1, y1 = (int(b) for b in np.asarray(box))
+        return Look.of(portrait[y0:y1, x0:x1], (x0, y0))
+
+    @staticmethod
+    def of(part: NDArray[np.uint8], corner: tuple[int, int]) -> Look:
+        """Of a part of a portrait, uint8 [H, W, 3] RGB, whose first pixel is the portrait's
+        `corner` (x, y)."""
         import cv2
 
-        x0, y0, x1, y1 = (int(b) for b in np.asarray(box))
-        grey = cv2.cvtColor(portrait[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
         image = cv2.GaussianBlur(grey.astype(np.float32) * np.float32(1 / 255), (0, 0), BLUR_PX)
         image = without_light(np.asarray(image, dtype=np.float32))
         slopes = [cv2.Sobel(image, cv2.CV_32F, dx, dy, ksize=3, scale=0.125)
                   for dx, dy in ((1, 0), (0, 1))]  # fmt: skip
-        return Look(np.asarray(cv2.merge([image, *slopes]), dtype=np.float32), (x0, y0))
+        return Look(np.asarray(cv2.merge([image, *slopes]), dtype=np.float32), corner)
 
     def sample(self, pixels: Float32) -> Float32:
         """[K, 3] at portrait pixels [K, 2]: bilinear, the edge goes on beyond the part."""

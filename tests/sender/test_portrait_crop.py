@@ -94,3 +94,14 @@ def test_apply_beyond_the_picture_is_white() -> None:
 def test_head_behind_the_camera_raises_local_error() -> None:
     with pytest.raises(LocalError, match="in front"):
         crop_of(head_pose((0, 0, 0), -0.5), 900.0, 1280, 720)
+
+
+@pytest.mark.parametrize("side", [90.0, 300.0, 611.3])
+def test_part_of_a_portrait_is_that_part_of_the_portrait(side: float) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    crop = PortraitCrop(300.3, 220.7, side)
+    whole = crop.apply(image, 128)
+    part = crop.apply(image, 128, part=(16, 3, 110, 101))
+    off = np.abs(part.astype(int) - whole[3:101, 16:110].astype(int))
+    assert off.max() <= 2  # warpAffine rounds its table by 1/32 pixel
