@@ -189,7 +189,7 @@ async def _replay_async(
 
     me = asyncio.current_task()
     assert me is not None
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # SIGINT: a background job starts with it ignored
         with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
             asyncio.get_running_loop().add_signal_handler(getattr(signal, name), me.cancel)
     backend: Backend | None = None
