@@ -36,7 +36,12 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     from rich.console import Console
 
-    from quic_transport.avatar_file import avatar_id, decode_avatar, read_avatar_bytes
+    from quic_transport.avatar_file import (
+        avatar_id,
+        decode_avatar,
+        public_bytes,
+        read_avatar_bytes,
+    )
 
     data = read_avatar_bytes(args.avatar)
     try:
@@ -44,7 +49,11 @@ def main(argv: list[str]) -> int:
     except AvatarFileError as error:
         raise AvatarFileError(f"{args.avatar}: {error}") from error
     console = Console(highlight=False)
-    console.print(f"{args.avatar}: {len(data) / 1e6:.2f} MB, id {avatar_id(data)}", markup=False)
+    shown = public_bytes(avatar)
+    console.print(f"{args.avatar}: {len(data) / 1e6:.2f} MB, id {avatar_id(shown)}", markup=False)
+    if len(shown) < len(data):
+        own = (len(data) - len(shown)) / 1e3
+        console.print(f"of which {own:.0f} kB, the personal tracker, stay here in a call")
     for table in (description_table(avatar), section_table(avatar), bounds_table(avatar)):
         console.print(table)
     if args.preview is not None:

@@ -125,8 +125,20 @@ def line_of_sight_turn(direction: ArrayLike) -> Float64:
     return np.eye(3) + k + k @ k / (1.0 + cosine)
 
 
+def rotation_matrix(angles: ArrayLike) -> Float64:
+    """R = Rz(roll)·Ry(yaw)·Rx(pitch), [3, 3], of (pitch, yaw, roll) in radians."""
+    pitch, yaw, roll = (float(a) for a in np.asarray(angles, dtype=np.float64))
+    cp, sp, cy, sy = math.cos(pitch), math.sin(pitch), math.cos(yaw), math.sin(yaw)
+    cr, sr = math.cos(roll), math.sin(roll)
+    return np.array([
+        [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp],
+        [sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp],
+        [-sy, cy * sp, cy * cp],
+    ])  # fmt: skip
+
+
 def euler_angles(rotation: ArrayLike) -> Float64:
-    """(pitch, yaw, roll) of R = Rz(roll)·Ry(yaw)·Rx(pitch), [3]; nerf.camera has its inverse."""
+    """(pitch, yaw, roll) [3], the inverse of `rotation_matrix`."""
     r = np.asarray(rotation, dtype=np.float64)
     yaw = math.asin(min(1.0, max(-1.0, -r[2, 0])))
     if abs(r[2, 0]) > 1.0 - 1e-9:

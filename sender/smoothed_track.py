@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import EXPRESSION_DIM
-from sender.portrait_crop import euler_angles
-from sender.smoothing import FaceState, Smoother, rotation_exp, settings_of
+from sender.portrait_crop import euler_angles, rotation_matrix
+from sender.smoothing import FaceState, Smoother, settings_of
 
 Float64 = NDArray[np.float64]
 
@@ -26,17 +26,9 @@ def smoothed_track(
     place = np.array([0.0, 0.0, 0.0])
     out = np.array(vectors, dtype=np.float64)
     for row, now in zip(out, np.asarray(time, dtype=np.float64), strict=True):
-        seen = FaceState(row[:EXPRESSION_DIM].copy(), _rotation(*row[EXPRESSION_DIM:]), place)
+        seen = FaceState(row[:EXPRESSION_DIM].copy(), rotation_matrix(row[EXPRESSION_DIM:]), place)
         belief = smoother.follow(seen, float(now))
         if belief is not seen:
             row[:EXPRESSION_DIM] = np.clip(belief.expression, 0.0, 1.0)
             row[EXPRESSION_DIM:] = euler_angles(belief.rotation)
     return out
-
-
-def _rotation(pitch: float, yaw: float, roll: float) -> Float64:
-    """Rz·Ry·Rx (docs/conventions.md)."""
-    z, y, x = (
-        rotation_exp(angle * np.eye(3)[axis]) for axis, angle in ((2, roll), (1, yaw), (0, pitch))
-    )
-    return np.asarray(z @ y @ x)

@@ -49,7 +49,10 @@ def main(argv: list[str]) -> int:
     failed = []
     for clip in args.clips:
         try:
-            found[clip.stem] = scores_of(args, clip)
+            if (scores := scores_of(args, clip)) is None:
+                announce("interrupted: the same command goes on there")
+                return 130
+            found[clip.stem] = scores
         except FacewireError as error:
             announce(f"{clip.name}: {error}")
             failed.append(clip.name)
@@ -66,8 +69,9 @@ def main(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def scores_of(args: argparse.Namespace, clip: Path) -> dict[str, float]:
-    """ "personal psnr", … of one clip; what an earlier run left in the folder is kept."""
+def scores_of(args: argparse.Namespace, clip: Path) -> dict[str, float] | None:
+    """The scores ("personal psnr", …) of one clip, None if interrupted; what an earlier run left
+    is kept."""
     from conference import train
     from quic_transport.avatar_file import load_meta
 
@@ -75,13 +79,14 @@ def scores_of(args: argparse.Namespace, clip: Path) -> dict[str, float]:
     if not (folder / "transforms.json").is_file():
         build(args, clip, folder)
     avatar = args.output / f"{clip.stem}.fwa"
-    if not avatar.is_file():
+    begun = (args.output / f"{clip.stem}.checkpoint.npz").is_file()
+    if begun or not avatar.is_file():
         command = [str(folder), "-o", str(avatar), "--size", str(args.size), "--device", "cpu"]
         for name in ("steps", "seconds", "threads"):
             if (value := getattr(args, name)) is not None:
                 command += [f"--{name}", str(value)]
-        if train.main(command) != 0:
-            raise KeyboardInterrupt
+        if train.main([*command, *(["--resume"] if begun else [])]) != 0:
+            return None
     return scores_in(load_meta(avatar).provenance, clip.name)
 
 

@@ -7,25 +7,25 @@ Reference: sender.personal (the model), nerf.surface (its points).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conference.personal.sending import Pictures
 from nerf.pose_correction import fit_correction
 from nerf.surface import Surface, seen_surface, thinned
 from nerf.train import Trainer
 from sender.personal.align import Alignment, Look, align
 from sender.personal.model import FEATURES, SIZE_PX, PersonalModel
-from sender.personal.motion import Motion, project, rotation_matrix
+from sender.personal.motion import Motion, project
 from sender.personal.rows import FACING
+from sender.portrait_crop import rotation_matrix
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
-Pictures = Callable[[int], NDArray[np.uint8]]
-"""Frame → its whole portrait, uint8 [S, S, 3] RGB."""
 
 VIEWS = 9  # training frames whose surfaces make up the points
 GRID = 1 / 110  # of the training picture between rays

@@ -1,9 +1,9 @@
 """The personal tracker of one training run: when it is fitted, and what it is worth.
 
-The rule: field and tracker take turns. At two moments of the run the person's colours are read off
+The rule: field and tracker take turns. At MOMENTS of the run the person's brightness is read off
 the pictures at the poses believed by then, the tracker is laid onto every training frame, and the
-field goes on with what it found; from the second moment on poses stay as the tracker gives them,
-so that the field learns to look right under what a live sender will send.
+field goes on with what it found; after the last moment poses stay as the tracker gives them, so
+that the field learns to look right under what a live sender will send.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ from conference.personal.fit import (
     with_misfit,
 )
 from conference.personal.sending import aligned, read_portrait, sent
+from nerf.camera import head_pose
 from nerf.cpu.render import Rendered
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.train import Trainer
 from nerf.trainset import TrainSet
+from quic_transport.params import EXPRESSION_DIM
 from sender.personal.extractor import placed
 from sender.personal.model import PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
+from sender.smoothed_track import smoothed_track
 
 MOMENTS = (0.25, 0.5, 0.75)
 """Shares of the run after which the tracker is fitted; after the last one poses stay."""
@@ -45,7 +48,7 @@ class Likenesses:
     """Held-out frames under three kinds of parameters."""
 
     generic: Likeness
-    """As the general tracker measured them."""
+    """As a live sender with the general tracker alone sends them."""
     personal: Likeness
     """As a live sender with the personal tracker sends them."""
     ceiling: Likeness
@@ -149,7 +152,17 @@ class PersonalFitting:
         def judged(shown: Rendered, i: int) -> Likeness:
             return likeness(shown.rgb, footage.rgb[i], footage.alpha[i])
 
-        generic = [judged(trainer.render(int(i)), int(i)) for i in frames]
+        every = np.arange(trainer.count, int(frames.max()) + 1)  # a sender sees all of them
+        track = smoothed_track(
+            self._set.time[every],
+            np.concatenate([self._set.expression[every], self._set.rotation[every]], axis=1),
+            tracker=self._set.extractor, schema=self._set.schema,
+        )[frames - trainer.count]  # fmt: skip
+        generic = [
+            judged(trainer.render_view(said[:EXPRESSION_DIM], head_pose(said[EXPRESSION_DIM:],
+                   self._set.distance_m), footage.camera), int(i))
+            for i, said in zip(frames, track, strict=True)
+        ]  # fmt: skip
         personal = [
             judged(shown, int(i)) for i, shown in zip(frames, self.drawn(frames), strict=True)
         ]

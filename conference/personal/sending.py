@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf.camera import Camera, head_pose
-from nerf.trainset import TrainSet, TrainSetError
+from nerf.trainset import TrainSet
+from quic_transport.errors import LocalError
 from sender.personal.align import Alignment, Look, align
 from sender.personal.extractor import placed, tempered
 from sender.personal.model import SIZE_PX, PersonalModel
-from sender.personal.motion import rotation_matrix
-from sender.portrait_crop import PortraitCrop, crop_at, euler_angles
+from sender.portrait_crop import PortraitCrop, crop_at, euler_angles, rotation_matrix
 from sender.smoothing import ALIGNED, FaceState, Smoother
 
 Float64 = NDArray[np.float64]
 Pictures = Callable[[int], NDArray[np.uint8]]
+"""Frame → its whole portrait, uint8 [SIZE_PX, SIZE_PX, 3] RGB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +53,7 @@ def read_portrait(trainset: TrainSet, frame: int) -> NDArray[np.uint8]:
     path = trainset.folder / "ori_imgs" / f"{int(trainset.img_id[frame])}.jpg"
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise TrainSetError(f"{path} is missing or damaged: build the set again")
+        raise LocalError(f"{path} is missing or damaged: build the set again")
     image = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 

@@ -3,7 +3,7 @@
 The rule: everything is made in DIR.partial, which becomes DIR in one rename when it is complete.
 The ledger there (portrait.steps) says what is done: the same command goes on where an
 interrupted one stopped, at the frame, and another option makes anew only what depends on it. The
-crop is the live sender's (sender.portrait_crop), unsmoothed: what is trained on is what is sent.
+crop is the live sender's (sender.portrait_crop), before its filter against tremble.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sender.portrait_crop import line_of_sight_turn
+from sender.portrait_crop import line_of_sight_turn, rotation_matrix
 
 Float64 = NDArray[np.float64]
 
@@ -82,12 +82,8 @@ def focal_of(height: int) -> float:
 
 
 def rotation_of(angles: ArrayLike) -> Float64:
-    """R = Rz·Ry·Rx of CPEM's angles (x, y, z) in radians, [3, 3], head → camera."""
-    (cx, cy, cz), (sx, sy, sz) = (f(np.asarray(angles, dtype=np.float64)) for f in (np.cos, np.sin))
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return np.asarray(about_z @ about_y @ about_x)
+    """Head → camera [3, 3] of CPEM's angles (x, y, z) in radians: in our own order."""
+    return rotation_matrix(angles)
 
 
 def head_pose(

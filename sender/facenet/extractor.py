@@ -21,7 +21,7 @@ from sender.extractor import TrackedFace
 from sender.facenet.crop import MARGIN, FaceCrop
 from sender.facenet.detector import FaceBox, FaceDetector, close_tiles, tile_around
 from sender.facenet.follow import Track, acquired, followed
-from sender.facenet.reader import FaceReader, FaceReading, focal_of
+from sender.facenet.reader import FaceReader, FaceReading, fingerprint, focal_of
 from sender.frames import Frame
 from sender.portrait_crop import crop_of
 
@@ -42,12 +42,12 @@ Refine = Callable[[Frame, TrackedFace, FaceReading], TrackedFace]
 class FacenetExtractor:
     """PE-Net and FB-Net; sees up to two faces. Not thread-safe."""
 
-    name = "facenet"
     schema = "arkit46"
 
     def __init__(self, refine: Refine | None = None, *, weights: Path | None = None) -> None:
         """`refine` makes a personal tracker of this one: it gets every face with what PE-Net said
         about it, and gives back the face to be sent. `weights`: a folder of other networks."""
+        self.name = f"facenet-{fingerprint(weights)}"
         self._reader = FaceReader(weights)
         self._detector = FaceDetector(weights)
         self._refine = refine

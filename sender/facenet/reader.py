@@ -7,6 +7,7 @@ Reference: portrait.facenet.net (the network), sender.facenet.crop (what its num
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,16 @@ class FaceReading:
         return head_pose(
             self.crop, self.rotation, self.origin, self.scale, focal_px, width, height
         )  # fmt: skip
+
+
+def fingerprint(weights: Path | None = None) -> str:
+    """Eight hexadecimal digits that change with the networks: avatars keep them, so that nobody
+    sends what one pair says to a head that learned from another."""
+    digest = hashlib.sha256()
+    for name in (PE_FILE, FB_FILE):
+        path = (weights or WEIGHTS) / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:8]
 
 
 class FaceReader:

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
 from sender.personal.model import SIZE_PX, PersonalModel
-from sender.personal.motion import Motion, rotation_matrix
+from sender.personal.motion import Motion
 from sender.personal.rows import DELTA, LIGHT, MOTION, weighted_rows
+from sender.portrait_crop import rotation_matrix
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -28,6 +29,8 @@ WINDOW_PX = 8.0
 """Standard deviation of the window over which light is taken out."""
 CONTRAST_FLOOR = 0.02
 CONTRAST = 0.08  # what the contrast of every window becomes
+POSE_STEPS = 2  # Gauss-Newton steps of the pose alone
+JOINT_STEPS = 4  # and of pose and expression together
 LIGHT_INFORMATION = 100.0  # about the one number that a frame's light still has: a shift
 
 
@@ -103,25 +106,14 @@ def without_light(image: Float32) -> Float32:
     return np.asarray((image - cv2.resize(low, back)) * cv2.resize(gain, back))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
-    """How many steps."""
-
-    pose: int = 2
-    """Of the pose alone."""
-    joint: int = 4
-    """Of pose and expression."""
-
-
 def align(
-    model: PersonalModel, look: Look, rotation: ArrayLike, expression: ArrayLike,
-    start: Motion | None = None, steps: Steps = Steps(),
-) -> Alignment:  # fmt: skip
+    model: PersonalModel, look: Look, rotation: ArrayLike, expression: ArrayLike
+) -> Alignment:
     """Align the person with a portrait in which the general tracker measured `rotation` (pitch,
-    yaw, roll) and `expression` [46]. `start`: where to begin instead of where it is expected."""
+    yaw, roll; radians) and `expression` [46]."""
     feature = model.features(rotation, expression)
     prior = Motion.of(model.motion_map.astype(np.float64) @ feature)
-    motion = start or prior
+    motion = prior
     expected = feature.astype(np.float32) @ model.appearance  # [K]
     by_expression = model.appearance[1 + ROTATION_DIM :]  # [46, K]
     delta = np.zeros(EXPRESSION_DIM)
@@ -135,8 +127,8 @@ def align(
     some = np.empty((DELTA, len(model.points)), np.float32)
     residual = np.empty(len(model.points), np.float32)
     misfit = 0.0
-    for step in range(steps.pose + steps.joint):
-        a = some if step < steps.pose else every
+    for step in range(POSE_STEPS + JOINT_STEPS):
+        a = some if step < POSE_STEPS else every
         shade = expected + delta.astype(np.float32) @ by_expression
         squares, visible = weighted_rows(
             look, model.points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,

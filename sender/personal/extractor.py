@@ -16,8 +16,8 @@ from sender.extractor import Extractor, TrackedFace
 from sender.frames import Frame
 from sender.personal.align import Alignment, Look, align
 from sender.personal.model import SIZE_PX, PersonalModel
-from sender.personal.motion import Motion, portrait_pose, rotation_matrix
-from sender.portrait_crop import PortraitCrop, crop_of, line_of_sight_turn
+from sender.personal.motion import Motion, portrait_pose
+from sender.portrait_crop import PortraitCrop, crop_of, line_of_sight_turn, rotation_matrix
 from sender.smoothing import ALIGNED
 
 DOUBT = (2.5, 5.0)

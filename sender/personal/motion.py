@@ -6,7 +6,6 @@ about a pivot; pixel centres lie at +0.5.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,18 +56,6 @@ def portrait_pose(rotation: Float64, distance: float) -> Float64:
     out[:3, :3] = rotation
     out[2, 3] = -distance
     return out
-
-
-def rotation_matrix(angles: ArrayLike) -> Float64:
-    """R = Rz(roll) Ry(yaw) Rx(pitch) of (pitch, yaw, roll)."""
-    pitch, yaw, roll = (float(a) for a in np.asarray(angles, dtype=np.float64))
-    cp, sp, cy, sy = math.cos(pitch), math.sin(pitch), math.cos(yaw), math.sin(yaw)
-    cr, sr = math.cos(roll), math.sin(roll)
-    return np.array([
-        [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp],
-        [sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp],
-        [-sy, cy * sp, cy * cp],
-    ])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

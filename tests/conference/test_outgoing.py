@@ -14,8 +14,10 @@ from quic_transport.avatar_meta import AvatarMeta
 from quic_transport.errors import LocalError
 from sender.extractor import Extractor, TrackedFace
 from sender.frames import Frame
-from sender.smoothing import SmoothedExtractor
+from sender.personal.extractor import PersonalExtractor
+from sender.smoothing import ALIGNED, SmoothedExtractor
 from tests.conference.conftest import SIZE, TinyPerson
+from tests.conference.personal.painted import model
 from tests.sender.faces import face_at
 
 
@@ -137,3 +139,18 @@ def test_face_wish_words_in_any_order(text: str, wish: FaceWish) -> None:
 def test_face_wish_without_sense_is_one_sentence(text: str, word: str) -> None:
     with pytest.raises(LocalError, match=word):
         FaceWish.parse(text)
+
+
+def test_the_personal_tracker_runs_behind_the_unsmoothed_one_under_its_own_filter(
+    tiny: TinyPerson, meta: AvatarMeta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conference.outgoing.open_extractor", lambda *a, **k: Camera())
+    made = OutgoingFace(SendOptions(source=str(tiny.clip)), meta, model())
+    try:
+        outer = made.extractor
+        assert isinstance(outer, SmoothedExtractor)
+        assert outer._settings is ALIGNED
+        assert isinstance(outer.inner, PersonalExtractor)
+        assert isinstance(outer.inner.inner, Camera)
+    finally:
+        made.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sender.personal.motion import Motion, portrait_pose, rotation_matrix
+from sender.personal.motion import Motion, portrait_pose
+from sender.portrait_crop import rotation_matrix
 
 DISTANCE, SCALE = 0.6, 2.6
 RADIUS = 0.09

@@ -53,3 +53,24 @@ def test_clips_that_fail_are_named_and_the_others_are_written(
     assert {"name": "likeness.good.personal_psnr", "value": 31.0, "unit": "dB"} in rows
     with pytest.raises(LocalError, match="no clip"):
         likeness.main(["bad.mp4", "-o", str(tmp_path)])
+
+
+def test_an_interrupted_clip_ends_the_bench_and_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conference import train
+
+    seen: list[list[str]] = []
+
+    def interrupted(command: list[str]) -> int:
+        seen.append(command)
+        (tmp_path / "a.fwa").write_bytes(b"what there is so far")
+        (tmp_path / "a.checkpoint.npz").write_bytes(b"")
+        return 130
+
+    (tmp_path / "a.dataset").mkdir()
+    (tmp_path / "a.dataset" / "transforms.json").write_text("{}")
+    monkeypatch.setattr(train, "main", interrupted)
+    for _ in range(2):
+        assert likeness.main(["a.mp4", "-o", str(tmp_path)]) == 130
+    assert ["--resume" in command for command in seen] == [False, True]

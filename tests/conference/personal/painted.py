@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from conference.personal.fit import Tracked, align_all, fit_model, with_misfit
 from nerf.surface import Surface
 from sender.personal.model import PersonalModel
-from sender.personal.motion import Motion, project, rotation_matrix
+from sender.personal.motion import Motion, project
+from sender.portrait_crop import rotation_matrix
 from tests.sender.ball import CENTRE, DISTANCE, RADIUS, SCALE, picture
 
 FRAMES = 70

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sender.personal.motion import Motion, portrait_pose, project, rotation_matrix
-from sender.portrait_crop import euler_angles
+from sender.personal.motion import Motion, portrait_pose, project
+from sender.portrait_crop import euler_angles, rotation_matrix
 
 small = arrays(np.float64, 6, elements=st.floats(-0.05, 0.05))
 angles = arrays(np.float64, 3, elements=st.floats(-0.7, 0.7))

@@ -21,8 +21,8 @@ from sender.extractor import TrackedFace
 from sender.frames import Frame
 from sender.personal.extractor import PersonalExtractor
 from sender.personal.model import from_sections, to_sections
-from sender.personal.motion import Motion, project, rotation_matrix
-from sender.portrait_crop import crop_of, line_of_sight_turn
+from sender.personal.motion import Motion, project
+from sender.portrait_crop import crop_of, line_of_sight_turn, rotation_matrix
 from tests.conference.personal.painted import (
     ball_surface,
     measured,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sender.personal.align import Look
-from sender.personal.motion import Motion, rotation_matrix
+from sender.personal.motion import Motion
 from sender.personal.rows import plain_rows, weighted_rows
+from sender.portrait_crop import rotation_matrix
 from tests.conference.personal.painted import measured, model, pictures
 
 
