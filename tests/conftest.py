@@ -1,4 +1,8 @@
-"""Fixtures that all tests share: the optional folder of lab data."""
+"""What all tests share: the optional folder of lab data, and how Hypothesis chooses examples.
+
+A run of the suite repeats the last one (`repeatable`); `pytest --hypothesis-profile search` looks
+for new counter-examples. Neither limits an example's time: machines differ.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

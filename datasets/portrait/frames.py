@@ -121,8 +121,8 @@ def cut(
         if row in portraits:
             n = picture_of[row]
             portrait = tracks.portrait(row).apply(frame.image, PORTRAIT_PX)
-            write_image(folder / "ori_imgs" / f"{n}.jpg", portrait)
             write_landmarks(folder / "ori_imgs" / f"{n}.lms", tracks.landmarks[row] * PORTRAIT_PX)
+            write_image(folder / "ori_imgs" / f"{n}.jpg", portrait)
 
     def finished() -> None:
         told[0] += 1

@@ -263,7 +263,7 @@ def test_simulated_call_same_seed_same_event_log() -> None:
     assert first == second
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6), k=st.floats(0, 4), loss=st.floats(0, 0.6),
     jitter=st.floats(0, 0.3), gop=st.integers(1, 40), draw=st.floats(0.005, 0.12),

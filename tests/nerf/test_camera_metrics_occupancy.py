@@ -155,7 +155,7 @@ def test_hull_of_a_ball_holds_the_ball_and_little_else() -> None:
     assert not hull[away > radius * 1.5].any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_refreshing_never_opens_what_the_hull_closed(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -73,7 +73,7 @@ KEYS = ["version", "cube", "field.resolutions", "field.rank", "field.hidden", "f
         "field.extra", "field.levels"]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(key=st.sampled_from(KEYS), value=JSON)
 def test_any_header_is_a_head_or_a_weights_error(key: str, value: object) -> None:
     sections = to_sections(random_head())
@@ -86,7 +86,7 @@ def test_any_header_is_a_head_or_a_weights_error(key: str, value: object) -> Non
         pass
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes_as_header_are_a_weights_error(raw: bytes) -> None:
     sections = to_sections(random_head())

@@ -35,7 +35,7 @@ def drive(link: Link, packets: Sends, origin: float = 0.0) -> list[Arrival]:
 
 
 @given(link_settings(), sends(), st.integers(0, 5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_link_every_packet_is_accounted_for(how: LinkSettings, packets: Sends, seed: int) -> None:
     link = Link(how, seed)
     out = drive(link, packets)
@@ -54,7 +54,7 @@ def test_link_every_packet_is_accounted_for(how: LinkSettings, packets: Sends, s
 
 
 @given(link_settings(), sends(), st.integers(0, 5), st.floats(0, 1e5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_link_same_seed_same_deliveries(
     how: LinkSettings, packets: Sends, seed: int, origin: float
 ) -> None:
@@ -63,7 +63,7 @@ def test_link_same_seed_same_deliveries(
 
 
 @given(link_settings(), sends())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_link_looking_more_often_changes_nothing(how: LinkSettings, packets: Sends) -> None:
     often, seldom = Link(how, 3), Link(how, 3)
     seen = drive(often, packets)
@@ -75,7 +75,7 @@ def test_link_looking_more_often_changes_nothing(how: LinkSettings, packets: Sen
 
 
 @given(traces(), sends(), st.floats(0, 100))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_link_rate_is_never_exceeded(trace: Trace, packets: Sends, delay_ms: float) -> None:
     how = LinkSettings(trace=Trace(trace.starts_s, trace.rate_kbps, trace.duration_s,
                                    repeats=trace.repeats), delay_ms=delay_ms)  # fmt: skip
@@ -90,7 +90,7 @@ def test_link_rate_is_never_exceeded(trace: Trace, packets: Sends, delay_ms: flo
 
 
 @given(link_settings(), sends())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_link_without_reordering_keeps_the_order(how: LinkSettings, packets: Sends) -> None:
     out = drive(Link(replace(how, reorder=0.0), 1), packets)
     assert [a.tag for a in out] == sorted(a.tag for a in out)

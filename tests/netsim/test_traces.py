@@ -42,7 +42,7 @@ def equal(a: Trace, b: Trace) -> bool:
 
 
 @given(traces(), st.floats(0, 30), st.floats(0.5, 20_000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_capacity_time_after_is_the_inverse_of_between(
     trace: Trace, start: float, size: float
 ) -> None:
@@ -58,7 +58,7 @@ def test_capacity_time_after_is_the_inverse_of_between(
 
 
 @given(traces())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_capacity_agrees_with_adding_up(trace: Trace) -> None:
     steps = np.linspace(0, 2.5 * trace.duration_s, 7)
     capacity = Capacity(trace)
@@ -159,7 +159,7 @@ def test_ucc_reads() -> None:
 
 
 @given(traces())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_csv_round_trip_is_exact(trace: Trace) -> None:
     assert equal(parse_trace(table.write(trace).encode()), trace)
 
@@ -216,7 +216,7 @@ def test_reader_says_line_and_cause(text: str, line: int | None, cause: str) -> 
 
 
 @given(st.sampled_from(sorted(FORMATS)), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_reader_damaged_file_is_trace_or_trace_error(name: str, data: st.DataObject) -> None:
     good = SAMPLES[name].encode()
     at = data.draw(st.integers(0, len(good)))
@@ -234,7 +234,7 @@ def test_reader_damaged_file_is_trace_or_trace_error(name: str, data: st.DataObj
 @example(b"\xff\xfe")
 @example(b"1\xc2\xb2\n")
 @example("\u0661\n\u0662\n".encode())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_reader_any_bytes_are_trace_or_trace_error(data: bytes) -> None:
     for name in (None, *FORMATS):
         try:

@@ -76,7 +76,7 @@ def test_picture_masks_partition_and_every_part_is_seen(person: Person) -> None:
     assert 0.45 < (head[-1] - head[0]) / CAMERA.height < 0.65
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(-70, 70), st.floats(-25, 25), st.floats(-20, 20), st.floats(0, 1))
 def test_picture_matte_classes_and_depth_agree(
     yaw: float, pitch: float, roll: float, jaw: float
@@ -183,7 +183,7 @@ def test_jaw_open_lowers_the_chin_and_parts_the_lips(person: Person) -> None:
     assert np.abs(still).max() < 1e-3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 1), min_size=46, max_size=46))
 def test_lips_and_lids_never_pass_through_each_other(values: list[float]) -> None:
     e = np.array(values)

@@ -8,7 +8,7 @@ import os
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quic_transport import messages as msg
@@ -577,7 +577,6 @@ def ended_by(session: Session) -> str:
     return last.sentence
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([State.CALLING, State.LISTENING, State.RINGING, State.OPEN, State.DRAINING]),
     st.lists(

@@ -70,7 +70,7 @@ def test_presence_peer_that_repeats_itself_cannot_fill_the_memory() -> None:
     assert len(view._absences) <= 8
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     events=st.lists(
         st.tuples(st.booleans(), st.floats(0, 20, allow_nan=False)), min_size=1, max_size=40

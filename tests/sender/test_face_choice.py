@@ -116,7 +116,7 @@ def test_face_choice_wish_without_sense_is_one_sentence(wish: str) -> None:
         check_wish(wish)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     frames=st.lists(
         st.lists(

@@ -187,7 +187,7 @@ def test_smoothed_extractor_keeps_two_people_apart_and_the_order() -> None:
     assert inner.closed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(
         st.tuples(
