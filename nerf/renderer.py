@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nerf.backends import SteadyRenderer
 from nerf.camera import Camera, euler_angles, head_pose, portrait_camera
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.render import CpuRenderer, Rendered
+from nerf.cpu.render import Rendered
 from nerf.field import HeadField
-from nerf.torch_backend import TorchRenderer
 from nerf.weights import from_sections
 
 __all__ = ["HeadRenderer", "Rendered", "load_head"]
@@ -26,18 +26,22 @@ class HeadRenderer:
     """Renders one person's head. Not to be called from two threads at once."""
 
     def __init__(self, field: HeadField, distance_m: float, portrait_scale: float,
-                 threads: int | None = None, device: str = "cpu") -> None:  # fmt: skip
+                 threads: int | None = None, device: str = "auto",
+                 backend: str = "auto") -> None:  # fmt: skip
         """`distance_m` and `portrait_scale` (portrait widths per metre) are the avatar's; `device`
-        is a name torch knows, "cpu" means our kernels."""
+        and `backend` are wishes (`nerf.backends`)."""
         if not (0.05 <= distance_m <= 100 and 0.1 <= portrait_scale <= 100):
             raise ValueError(f"no portrait camera at {distance_m} m with scale {portrait_scale}")
         self.field = field
         self.distance_m = distance_m
         self.portrait_scale = portrait_scale
         self._pool = WorkerPool(threads)
-        self._backend: CpuRenderer | TorchRenderer = (
-            CpuRenderer(field, self._pool) if device == "cpu" else TorchRenderer(field, device)
-        )
+        self._backend = SteadyRenderer(field, self._pool, device, backend)
+
+    @property
+    def backend(self) -> str:
+        """Which kernels draw, and where: "triton on cuda"."""
+        return f"{self._backend.choice.backend} on {self._backend.choice.device}"
 
     @property
     def threads(self) -> int:
@@ -91,6 +95,7 @@ class HeadRenderer:
 
 def load_head(sections: Mapping[str, NDArray[np.generic]], distance_m: float,
               portrait_scale: float, threads: int | None = None,
-              device: str = "cpu") -> HeadRenderer:  # fmt: skip
+              device: str = "auto", backend: str = "auto") -> HeadRenderer:  # fmt: skip
     """The renderer of an avatar's sections; nerf.weights.WeightsError if they are not a head."""
-    return HeadRenderer(from_sections(sections), distance_m, portrait_scale, threads, device)
+    field = from_sections(sections)
+    return HeadRenderer(field, distance_m, portrait_scale, threads, device, backend)
