@@ -22,7 +22,7 @@ from conference.statistics import (
 )
 from conference.terminal import Interrupt, StatusLine
 from quic_transport.avatar_file import decode_avatar
-from quic_transport.codec import PROFILES
+from quic_transport.codec import PROFILES, Terms
 from quic_transport.errors import AvatarFileError, FacewireError, LocalError
 from quic_transport.events import FrameReceived
 from quic_transport.fifo import EndOfStream
@@ -141,7 +141,7 @@ class Receiving:
         self._trace = open_trace(options.trace)
         self._timeline = Timeline(DURATIONS, log=self._trace)
         self._stream = ReceiveStream(
-            PROFILES[offer.profile].decoder(offer.bounds),
+            PROFILES[offer.profile].decoder(Terms(offer.bounds)),
             PlayoutBuffer(PlayoutSettings(delay_frames=options.buffer, frame_interval=interval)),
             Cadence(CadenceSettings(frame_interval=interval, display_fps=options.display_fps)),
             PoseControl(face.head.distance_m, options.view),

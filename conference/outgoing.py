@@ -22,7 +22,7 @@ from conference.statistics import (
     rates_of,
 )
 from conference.terminal import Interrupt, StatusLine
-from quic_transport.codec import PROFILES
+from quic_transport.codec import PROFILES, Terms
 from quic_transport.errors import FacewireError, LocalError
 from quic_transport.offer import Offer
 from quic_transport.timeline import Timeline
@@ -174,7 +174,8 @@ class Sending:
         self._fps = face.source.frame_rate
         self._trace = open_trace(face.options.trace)
         self._timeline = Timeline(DURATIONS, log=self._trace)
-        encoder = PROFILES[PROFILE].encoder(face.meta.bounds, gop=max(1, round(GOP_S * self._fps)))
+        gop = max(1, round(GOP_S * self._fps))
+        encoder = PROFILES[PROFILE].encoder(Terms(face.meta.bounds), gop=gop)
         self._stream = SendStream(
             face.extractor, encoder, exchange.call, self._timeline, time.monotonic,
             chooser=FaceChooser(face.options.face.which), mirror=face.options.face.mirror,

@@ -19,7 +19,7 @@ from conference.virtual_call import CLIENT, VirtualCall
 from netsim.choose import choose_trace
 from netsim.path import PathSettings, report_lines
 from netsim.settings import LinkSettings
-from quic_transport.codec import PROFILES
+from quic_transport.codec import PROFILES, Reference, Terms
 from quic_transport.errors import CodecError
 from quic_transport.events import CallEnded, CallOpened, Event, FrameReceived, Ringing
 from quic_transport.offer import Offer
@@ -40,7 +40,8 @@ def main(network: str = "wifi", seconds: str = "3600") -> None:
     token = b"sixteen bytes !!"
     sender = Session(is_client=True, token=token, offer=OFFER, avatar=AVATAR)
     receiver = Session(is_client=False, token=token, receives=True)
-    encoder, decoder = PROFILES["eg0"].encoder(BOUNDS, gop=60), PROFILES["eg0"].decoder(BOUNDS)
+    terms = Terms(BOUNDS)
+    encoder, decoder = PROFILES["eg0"].encoder(terms, gop=60), PROFILES["eg0"].decoder(terms)
     delays_ms: list[float] = []
     captured = 0
 
@@ -64,7 +65,8 @@ def main(network: str = "wifi", seconds: str = "3600") -> None:
         if sender.can_send_frame(now):
             phase = np.arange(PARAM_DIM) * 0.3 + 2 * math.pi * 0.4 * now
             face = FaceParams.from_vector(0.25 + 0.2 * np.sin(phase), now)
-            sender.send_frame(encoder.encode(face, force_keyframe=sender.keyframe_due()), now)
+            reference: Reference = None if sender.keyframe_due() else "last"
+            sender.send_frame(encoder.encode(face, reference=reference), now)
 
     link = LinkSettings(trace=choose_trace(network), queue_packets=100)
     call = VirtualCall(sender, receiver, PathSettings(link, link), seed=1, on_event=on_event)

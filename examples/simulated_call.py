@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from quic_transport.codec import PROFILES
+from quic_transport.codec import PROFILES, Reference, Terms
 from quic_transport.events import AvatarReceived, CallOpened, FrameReceived, Ringing
 from quic_transport.offer import Offer
 from quic_transport.outbound import Progress
@@ -20,10 +20,9 @@ from quic_transport.params import PARAM_DIM, FaceParams, ParamBounds
 from quic_transport.session import Session
 
 FPS, SECONDS, DELAY_S = 20, 10, 0.02
-TOKEN = b"sixteen bytes !!"
-AVATAR = bytes(200_000)  # stands for a trained head
+TOKEN, AVATAR = b"sixteen bytes !!", bytes(200_000)  # the latter stands for a trained head
 BOUNDS = ParamBounds(np.full(PARAM_DIM, -0.5, np.float32), np.ones(PARAM_DIM, np.float32))
-ID = hashlib.sha256(AVATAR).hexdigest()
+EG0, TERMS, ID = PROFILES["eg0"], Terms(BOUNDS), hashlib.sha256(AVATAR).hexdigest()
 OFFER = Offer("a wave", "arkit46", "truth", "eg0", FPS, BOUNDS, ID, len(AVATAR))
 
 
@@ -46,7 +45,7 @@ def main() -> None:
     """Ten seconds of calling; prints what crossed and how exact it was."""
     sender = Session(is_client=True, token=TOKEN, offer=OFFER, avatar=AVATAR)
     receiver = Session(is_client=False, token=TOKEN, receives=True)
-    encoder, decoder = PROFILES["eg0"].encoder(BOUNDS, gop=60), PROFILES["eg0"].decoder(BOUNDS)
+    encoder, decoder = EG0.encoder(TERMS, gop=60), EG0.decoder(TERMS)
     written: tuple[dict[int, int], dict[int, int]] = ({}, {})
     shown, worst = 0, 0.0
     sender.start(0.0)
@@ -54,7 +53,8 @@ def main() -> None:
     for tick in range(FPS * (SECONDS + 1)):
         now = tick / FPS
         if sender.can_send_frame(now):
-            sender.send_frame(encoder.encode(face(now), force_keyframe=sender.keyframe_due()), now)
+            reference: Reference = None if sender.keyframe_due() else "last"
+            sender.send_frame(encoder.encode(face(now), reference=reference), now)
         carry(sender, receiver, now, written[0])
         while (event := receiver.next_event()) is not None:
             if isinstance(event, Ringing):

@@ -10,7 +10,7 @@ Both give a `Call` (quic_transport/call.py); all its methods may be called from 
     call.peer: Hello                 the peer's hello (call.peer.offer: Offer | None)
     call.next_event(timeout=None) -> Event | None    None: timeout; EndOfStream: after CallEnded
     call.can_send_frame() -> bool    ask BEFORE the predictor; False: drop the raw frame
-    call.keyframe_due() -> bool      True until a keyframe was sent (force_keyframe)
+    call.keyframe_due() -> bool      True until a keyframe was sent (reference=None)
     call.send_frame(frame: EncodedFrame) -> bool     False: it and all queued ones were dropped
     call.request_keyframe()          after a CodecError; rate-limited, call it as often as you like
     call.send_ready()                receiver: renderer is warm → peer gets PeerReady

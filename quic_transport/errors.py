@@ -4,6 +4,7 @@
     ├── LocalError           you misused this (wrong call, wrong argument, wrong state)
     └── RemoteError          the peer, or a file from elsewhere, sent nonsense
         ├── CodecError       a parameter frame cannot be decoded
+        │   └── ReferenceLost    because the frame that it is predicted from is not here
         ├── WireError        a message or its framing cannot be parsed
         └── AvatarFileError  an avatar file is corrupt, truncated or of an unknown version
 
@@ -25,6 +26,10 @@ class RemoteError(FacewireError):
 
 class CodecError(RemoteError):
     """A parameter frame cannot be decoded: truncated, out of range or without its reference."""
+
+
+class ReferenceLost(CodecError):
+    """What a parameter frame is predicted from never came, or is too old: a keyframe helps."""
 
 
 class WireError(RemoteError):

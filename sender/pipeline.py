@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from quic_transport.codec import EncodedFrame, ParameterEncoder
+from quic_transport.codec import EncodedFrame, ParameterEncoder, Reference
 from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
 from quic_transport.timeline import Timeline
 from sender.extractor import Extractor
@@ -129,8 +129,8 @@ class SendStream:
         if choice.face is None:
             return Fate.NO_FACE
         stamp("extracted")
-        due = self._link.keyframe_due()
-        coded = self._encoder.encode(choice.face.params, force_keyframe=due)
+        reference: Reference = None if self._link.keyframe_due() else "last"
+        coded = self._encoder.encode(choice.face.params, reference=reference)
         stamp("encoded")
         if not self._link.send_frame(coded):
             return Fate.UNSENT

@@ -2,18 +2,23 @@
 
 from quic_transport.codec.face_codec import Eg0Profile, FaceDecoder, FaceEncoder
 from quic_transport.codec.profile import (
+    RING,
     EncodedFrame,
     ParameterDecoder,
     ParameterEncoder,
     Profile,
+    Reference,
+    Terms,
     sequence_distance,
 )
 from quic_transport.codec.quantizer import Quantizer
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (Eg0Profile(),)}
+ALL: tuple[Profile, ...] = (Eg0Profile(), Eg0Profile(offset=True))
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in ALL}
 
 __all__ = [
     "PROFILES",
+    "RING",
     "Eg0Profile",
     "EncodedFrame",
     "FaceDecoder",
@@ -22,5 +27,7 @@ __all__ = [
     "ParameterEncoder",
     "Profile",
     "Quantizer",
+    "Reference",
+    "Terms",
     "sequence_distance",
 ]

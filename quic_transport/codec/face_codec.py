@@ -1,144 +1,187 @@
-"""Profile `eg0`, the paper's codec: quantise, subtract the previous frame, Exp-Golomb.
+"""Profile `eg0`, the paper's codec: quantise, subtract an earlier frame, Exp-Golomb.
 
-The rule: prediction runs on the integer codes of the frame before, which the decoder has too,
-so nothing can drift. A keyframe is the 49 codes as they are, one byte each: on real tracks every
+The rule: prediction runs on the integer codes of an earlier frame, which the decoder has too, so
+nothing can drift. A keyframe is the 49 codes as they are, one byte each: on real tracks every
 Exp-Golomb form of a keyframe is longer (docs/wire-format.md has the numbers). A predicted frame
-is 49 codewords of the differences, padded with zero bits to whole bytes.
-Reference: the paper, "Encoding and Decoding"; keyframes are ours (its announced future work).
+is 49 codewords of the differences, padded with zero bits to whole bytes. `eg0+offset` goes on with
+the head's place in the full picture: three numbers on a fixed grid, 16 bits each in a keyframe.
+Reference: the paper, "Encoding and Decoding" (the frame before as reference); keyframes, other
+references and the place are ours.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from quic_transport.codec.bits import BitReader, BitWriter
 from quic_transport.codec.golomb import code_length, fold, read_signed, write_signed
-from quic_transport.codec.profile import SEQUENCE_MODULUS, EncodedFrame, sequence_distance
+from quic_transport.codec.history import History
+from quic_transport.codec.place import PLACE_DIM, TOP_PLACE, Place, offset_of, place_of
+from quic_transport.codec.profile import SEQUENCE_MODULUS, EncodedFrame, Reference, Terms
 from quic_transport.codec.quantizer import TOP_CODE, Codes, Quantizer
 from quic_transport.errors import CodecError, LocalError
 from quic_transport.params import PARAM_DIM, FaceParams, ParamBounds
 
 KEY_PAYLOAD_BYTES = PARAM_DIM  # one byte per code
+PLACE_BYTES = 2 * PLACE_DIM
 MAX_PAYLOAD_BYTES = (PARAM_DIM * code_length(fold(TOP_CODE)) + 7) // 8  # 105: all ±255
+MAX_PLACE_BITS = PLACE_DIM * code_length(fold(2 * TOP_PLACE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """One frame's integers: what both ends remember of it."""
+
+    codes: Codes
+    """Uint8 [49]."""
+    place: Place | None
+    """Three integers, or None: the profile does not carry the place."""
 
 
 class FaceEncoder:
-    """Codes one sender's frames for one avatar's bounds; sequence numbers start at 0.
+    """Codes one sender's frames for one avatar's bounds; sequence numbers start at 0."""
 
-    Every encoded frame must reach the decoder or be followed by a keyframe: drop frames before
-    the encoder, never after it.
-    """
-
-    def __init__(self, bounds: ParamBounds, *, gop: int = 0, first_sequence: int = 0) -> None:
+    def __init__(
+        self, bounds: ParamBounds, *, gop: int = 0, first_sequence: int = 0, offset: bool = False
+    ) -> None:
         """`gop` frames from one keyframe to the next (1: all are keyframes); 0: only the first
-        frame and those that are asked for, as in the paper."""
+        frame and those that are asked for, as in the paper. `offset`: the place crosses too."""
         if gop < 0:
             raise LocalError(f"gop must be 0 or the frames from keyframe to keyframe, not {gop}")
         self._quantizer = Quantizer(bounds)
         self._gop = gop
+        self._offset = offset
         self._sequence = first_sequence % SEQUENCE_MODULUS
         self._since_key = 0  # frames since the last keyframe
-        self._codes: Codes | None = None
+        self._history: History[Coded] = History()
+        self._last: Coded | None = None
         self._capture_time = 0.0
         self._coded_bits = 0
 
     @property
-    def reference(self) -> FaceParams | None:
+    def last_decoded(self) -> FaceParams | None:
         """What the decoder gets from the last encoded frame, bit for bit; None before the first."""
-        if self._codes is None:
+        if self._last is None:
             return None
-        return FaceParams.from_vector(self._quantizer.dequantise(self._codes), self._capture_time)
+        return _face(self._quantizer, self._last, self._capture_time)
 
     @property
     def coded_bits(self) -> int:
         """Bits of the last frame before padding to bytes; 0 before the first."""
         return self._coded_bits
 
-    def encode(self, params: FaceParams, *, force_keyframe: bool = False) -> EncodedFrame:
-        """Code the next frame; `offset` is not part of the 49 and is not coded."""
-        codes = self._quantizer.quantise(params.vector())
-        if self._codes is None or force_keyframe or self._since_key + 1 == self._gop:
-            key, payload, bits = True, codes.tobytes(), 8 * PARAM_DIM
+    def encode(self, params: FaceParams, *, reference: Reference = "last") -> EncodedFrame:
+        """Code the next frame, as `ParameterEncoder.encode` says."""
+        place = place_of(params) if self._offset else None
+        coded = Coded(self._quantizer.quantise(params.vector()), place)
+        found = self._history.find(reference, self._sequence)
+        if self._since_key + 1 == self._gop:
+            found = None
+        writer = BitWriter()
+        if found is None:
+            for code in coded.codes.tolist():
+                writer.write(code, 8)
+            for number in place or ():
+                writer.write(number % (1 << 16), 16)
         else:
-            writer = BitWriter()
-            for code, previous in zip(codes.tolist(), self._codes.tolist(), strict=True):
-                write_signed(writer, code - previous)
-            key, payload, bits = False, writer.to_bytes(), len(writer)
-        frame = EncodedFrame(self._sequence, key, params.capture_time, payload)
-        self._since_key = 0 if key else self._since_key + 1
+            pairs = zip(coded.codes.tolist(), found[1].codes.tolist(), strict=True)
+            for code, before in pairs:
+                write_signed(writer, code - before)
+            for number, before in zip(place or (), found[1].place or (), strict=True):
+                write_signed(writer, number - before)
+        frame = EncodedFrame(self._sequence, found is None, params.capture_time,
+                             writer.to_bytes(), found[0] if found else None)  # fmt: skip
+        self._history.put(self._sequence, coded)
+        self._since_key = 0 if frame.key else self._since_key + 1
         self._sequence = (self._sequence + 1) % SEQUENCE_MODULUS
-        self._codes, self._capture_time, self._coded_bits = codes, params.capture_time, bits
+        self._last, self._capture_time, self._coded_bits = coded, params.capture_time, len(writer)
         return frame
 
 
 class FaceDecoder:
     """Decodes one encoder's frames as they arrive; only `CodecError`, in bounded time.
 
-    A frame that cannot be decoded takes its successors with it: from then on `needs_keyframe` is
-    true and only a keyframe continues. Late frames are harmless: a late keyframe is decoded but
-    does not replace a newer reference, a late predicted frame is refused.
+    A frame that cannot be decoded takes those with it that are predicted from it. Late and
+    repeated frames are harmless: they decode to what they always were, or are refused.
     """
 
-    def __init__(self, bounds: ParamBounds) -> None:
+    def __init__(self, bounds: ParamBounds, *, offset: bool = False) -> None:
         self._quantizer = Quantizer(bounds)
-        self._codes: Codes | None = None  # of frame `_sequence`; None: needs a keyframe
-        self._sequence = 0
+        self._offset = offset
+        self._history: History[Coded] = History()
 
     @property
     def needs_keyframe(self) -> bool:
-        """Whether only a keyframe can be decoded next: ask the sender for one."""
-        return self._codes is None
+        """Whether the newest frame that was tried could not be decoded, or there was none."""
+        return self._history.broken
 
     def decode(self, frame: EncodedFrame) -> FaceParams:
-        """The parameters of `frame`, float for float the encoder's `reference`."""
-        ahead = 1 if self._codes is None else sequence_distance(frame.sequence, self._sequence)
-        if not frame.key and self._codes is not None and ahead <= 0:
-            raise CodecError(f"frame {frame.sequence} comes after its successor was decoded")
-        previous = self._codes
-        if ahead > 0:
-            self._codes = None  # until this frame has proved to be good
-        if frame.key:
-            codes = _decode_key(frame.payload)
-        elif previous is None:
-            raise CodecError(f"frame {frame.sequence} is predicted, but a keyframe must come first")
-        elif ahead != 1:
-            raise CodecError(
-                f"frame {frame.sequence} is predicted from its predecessor, which never came"
-                f" (the last one was {self._sequence}); a keyframe must follow"
-            )
+        """The parameters of `frame`, float for float the encoder's `last_decoded`."""
+        self._history.tried(frame.sequence)
+        if frame.reference is None:
+            coded = _decode_key(frame.payload, self._offset)
         else:
-            codes = _decode_predicted(frame.payload, previous)
-        if ahead > 0:
-            self._codes, self._sequence = codes, frame.sequence
-        return FaceParams.from_vector(self._quantizer.dequantise(codes), frame.capture_time)
+            before = self._history.get(frame.reference, frame.sequence)
+            coded = _decode_predicted(frame.payload, before)
+        self._history.put(frame.sequence, coded)
+        return _face(self._quantizer, coded, frame.capture_time)
 
 
-def _decode_key(payload: bytes) -> Codes:
-    if len(payload) != KEY_PAYLOAD_BYTES:
-        raise CodecError(f"a keyframe has {KEY_PAYLOAD_BYTES} bytes, not {len(payload)}")
-    return np.frombuffer(bytes(payload), dtype=np.uint8)
+def _face(quantizer: Quantizer, coded: Coded, capture_time: float) -> FaceParams:
+    face = FaceParams.from_vector(quantizer.dequantise(coded.codes), capture_time)
+    if coded.place is None:
+        return face
+    return FaceParams(face.expression, face.rotation, capture_time, offset_of(coded.place))
 
 
-def _decode_predicted(payload: bytes, previous: Codes) -> Codes:
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise CodecError(f"a frame has at most {MAX_PAYLOAD_BYTES} bytes, not {len(payload)}")
+def _decode_key(payload: bytes, offset: bool) -> Coded:
+    size = KEY_PAYLOAD_BYTES + PLACE_BYTES * offset
+    if len(payload) != size:
+        raise CodecError(f"a keyframe has {size} bytes, not {len(payload)}")
+    codes = np.frombuffer(bytes(payload[:KEY_PAYLOAD_BYTES]), dtype=np.uint8)
+    if not offset:
+        return Coded(codes, None)
+    x, y, z = np.frombuffer(bytes(payload[KEY_PAYLOAD_BYTES:]), dtype=">i2").tolist()
+    return Coded(codes, (_within(x), _within(y), _within(z)))
+
+
+def _decode_predicted(payload: bytes, before: Coded) -> Coded:
+    most = MAX_PAYLOAD_BYTES
+    if before.place is not None:
+        most = (PARAM_DIM * code_length(fold(TOP_CODE)) + MAX_PLACE_BITS + 7) // 8
+    if len(payload) > most:
+        raise CodecError(f"a frame has at most {most} bytes, not {len(payload)}")
     reader = BitReader(payload)
-    codes = [code + read_signed(reader, TOP_CODE) for code in previous.tolist()]
+    codes = [code + read_signed(reader, TOP_CODE) for code in before.codes.tolist()]
+    place = None
+    if before.place is not None:
+        x, y, z = (_within(p + read_signed(reader, 2 * TOP_PLACE)) for p in before.place)
+        place = (x, y, z)
     reader.finish()
     if min(codes) < 0 or max(codes) > TOP_CODE:
         raise CodecError(f"a difference leads outside the codes 0 .. {TOP_CODE}")
-    return np.array(codes, dtype=np.uint8)
+    return Coded(np.array(codes, dtype=np.uint8), place)
+
+
+def _within(number: int) -> int:
+    if not -TOP_PLACE <= number <= TOP_PLACE:
+        raise CodecError(f"a place of {number} lies outside -{TOP_PLACE} .. {TOP_PLACE}")
+    return number
 
 
 class Eg0Profile:
-    """The profile's entry in `quic_transport.codec.PROFILES`."""
+    """The profile's entries in `quic_transport.codec.PROFILES`: `eg0` and `eg0+offset`."""
 
-    name = "eg0"
+    def __init__(self, *, offset: bool = False) -> None:
+        self.name = "eg0+offset" if offset else "eg0"
+        self._offset = offset
 
-    def encoder(self, bounds: ParamBounds, *, gop: int) -> FaceEncoder:
+    def encoder(self, terms: Terms, *, gop: int) -> FaceEncoder:
         """A fresh encoder, one per call and direction."""
-        return FaceEncoder(bounds, gop=gop)
+        return FaceEncoder(terms.bounds, gop=gop, offset=self._offset)
 
-    def decoder(self, bounds: ParamBounds) -> FaceDecoder:
+    def decoder(self, terms: Terms) -> FaceDecoder:
         """A fresh decoder, one per call and direction."""
-        return FaceDecoder(bounds)
+        return FaceDecoder(terms.bounds, offset=self._offset)

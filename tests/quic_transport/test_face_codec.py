@@ -12,9 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quic_transport.codec import PROFILES, EncodedFrame, FaceDecoder, FaceEncoder, sequence_distance
+from quic_transport.codec import (
+    PROFILES,
+    RING,
+    EncodedFrame,
+    FaceDecoder,
+    FaceEncoder,
+    Terms,
+    sequence_distance,
+)
 from quic_transport.codec.face_codec import KEY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES
-from quic_transport.errors import CodecError, LocalError
+from quic_transport.codec.place import PLACE_STEPS, TOP_PLACE
+from quic_transport.errors import CodecError, LocalError, ReferenceLost
 from quic_transport.params import PARAM_DIM, FaceParams, ParamBounds
 from tests.quic_transport.strategies import (
     SEQUENCES,
@@ -37,6 +46,8 @@ def same(a: FaceParams | None, b: FaceParams | None) -> bool:
     """Bit for bit, time included."""
     assert a is not None
     assert b is not None
+    place = b"" if a.offset is None else a.offset.tobytes()
+    assert place == (b"" if b.offset is None else b.offset.tobytes())
     return a.vector().tobytes() == b.vector().tobytes() and a.capture_time == b.capture_time
 
 
@@ -50,6 +61,11 @@ def encoded(count: int, gop: int = 0, first_sequence: int = 0) -> list[EncodedFr
     return [encoder.encode(params) for params in TRACK[:count]]
 
 
+def decoded(frames: list[EncodedFrame]) -> list[FaceParams]:
+    decoder = FaceDecoder(BOUNDS)
+    return [decoder.decode(frame) for frame in frames]
+
+
 # --- exactness
 
 
@@ -58,7 +74,7 @@ def test_thousand_frames_decoder_equals_encoder_reference_without_drift() -> Non
     half = (BOUNDS.high.astype(np.float64) - BOUNDS.low) / 510 + 1e-6
     for params in TRACK:
         out = decoder.decode(encoder.encode(params))
-        assert same(out, encoder.reference)
+        assert same(out, encoder.last_decoded)
         clipped = np.clip(params.vector(), BOUNDS.low, BOUNDS.high)
         assert (np.abs(out.vector() - clipped) <= half).all()
 
@@ -70,7 +86,7 @@ def test_any_faces_any_bounds_decoder_equals_encoder_reference(
 ) -> None:
     encoder, decoder = FaceEncoder(b, gop=gop, first_sequence=first), FaceDecoder(b)
     for face in faces:
-        assert same(decoder.decode(encoder.encode(face)), encoder.reference)
+        assert same(decoder.decode(encoder.encode(face)), encoder.last_decoded)
 
 
 def test_unchanged_face_costs_one_bit_per_number() -> None:
@@ -103,7 +119,7 @@ def test_offset_is_not_part_of_the_49_and_is_left_out() -> None:
 
 def test_encoder_before_the_first_frame_has_no_reference() -> None:
     encoder = FaceEncoder(UNIT)
-    assert encoder.reference is None
+    assert encoder.last_decoded is None
     assert encoder.coded_bits == 0
 
 
@@ -119,7 +135,9 @@ def test_gop_sets_the_distance_between_keyframes(gop: int, keys: list[int]) -> N
 
 def test_forced_keyframe_starts_a_new_gop() -> None:
     encoder = FaceEncoder(BOUNDS, gop=4)
-    frames = [encoder.encode(p, force_keyframe=i == 2) for i, p in enumerate(TRACK[:9])]
+    frames = [
+        encoder.encode(p, reference=None if i == 2 else "last") for i, p in enumerate(TRACK[:9])
+    ]
     assert [frame.sequence for frame in frames if frame.key] == [0, 2, 6]
 
 
@@ -135,7 +153,7 @@ def test_sequence_numbers_wrap_around_and_prediction_goes_on() -> None:
     for params in TRACK[:5]:
         frame = encoder.encode(params)
         sequences.append((frame.sequence, frame.key))
-        assert same(decoder.decode(frame), encoder.reference)
+        assert same(decoder.decode(frame), encoder.last_decoded)
     assert sequences == [(2**32 - 2, True), (2**32 - 1, False), (0, False), (1, False), (2, False)]
 
 
@@ -176,41 +194,125 @@ def test_lost_frame_stops_all_until_the_next_keyframe(first: int) -> None:
         if index == 2:
             continue
         try:
-            assert same(decoder.decode(frame), encoder.reference)
+            assert same(decoder.decode(frame), encoder.last_decoded)
         except CodecError:
             assert decoder.needs_keyframe
             outcome.append(index)
     assert outcome == [3, 4, 5]
 
 
-def test_lost_frame_that_comes_too_late_does_not_revive_the_chain() -> None:
+def test_lost_frame_that_comes_late_lets_its_successors_be_decoded() -> None:
     frames, decoder = encoded(5), FaceDecoder(BOUNDS)
+    whole = decoded(frames)
     decoder.decode(frames[0])
-    for late in (frames[2], frames[1], frames[2], frames[3]):
-        with pytest.raises(CodecError):
-            decoder.decode(late)
+    with pytest.raises(ReferenceLost, match="predicted from frame 1,"):
+        decoder.decode(frames[2])
+    assert decoder.needs_keyframe
+    for late in (1, 2, 1, 0, 3):
+        assert same(decoder.decode(frames[late]), whole[late])
+    assert not decoder.needs_keyframe
 
 
-def test_late_or_doubled_frames_leave_a_running_chain_alone() -> None:
+def test_late_doubled_and_damaged_old_frames_leave_a_running_chain_alone() -> None:
     frames, decoder = encoded(12, gop=4), FaceDecoder(BOUNDS)
-    expected = [FaceDecoder(BOUNDS).decode(frame) if frame.key else None for frame in frames]
+    whole = decoded(frames)
     for frame in frames[:7]:
         decoder.decode(frame)
-    for late in (frames[6], frames[5], frames[3]):
-        with pytest.raises(CodecError, match="successor"):
-            decoder.decode(late)
-    assert same(decoder.decode(frames[4]), expected[4])  # a late keyframe decodes by itself
+    for late in (6, 5, 3, 4):
+        assert same(decoder.decode(frames[late]), whole[late])
     with pytest.raises(CodecError):
         decoder.decode(replace(frames[0], payload=b""))
-    decoder.decode(frames[7])
     assert not decoder.needs_keyframe
+    assert same(decoder.decode(frames[7]), whole[7])
+
+
+# --- references by number
+
+
+def test_frames_predicted_from_a_confirmed_one_survive_any_loss_between() -> None:
+    encoder, decoder = FaceEncoder(BOUNDS), FaceDecoder(BOUNDS)
+    decoder.decode(encoder.encode(TRACK[0]))
+    for index, params in enumerate(TRACK[1:60]):
+        frame = encoder.encode(params, reference=0)
+        assert (frame.key, frame.reference) == (False, 0)
+        if index % 3 == 0:
+            assert same(decoder.decode(frame), encoder.last_decoded)
+            assert not decoder.needs_keyframe
+
+
+def test_chain_by_numbers_is_the_papers_chain_byte_for_byte() -> None:
+    by_number, plain = FaceEncoder(BOUNDS, gop=7), FaceEncoder(BOUNDS, gop=7)
+    for index, params in enumerate(TRACK[:20]):
+        reference = index - 1 if index else None
+        assert by_number.encode(params, reference=reference) == plain.encode(params)
+
+
+@pytest.mark.parametrize("reference", [7, 5, 2**32 - 1])
+def test_reference_that_the_encoder_never_coded_gives_a_keyframe(reference: int) -> None:
+    encoder = FaceEncoder(BOUNDS)
+    for params in TRACK[:5]:
+        encoder.encode(params)
+    assert encoder.encode(TRACK[5], reference=reference).key
+
+
+@pytest.mark.parametrize("first", [0, 2**32 - 70])
+def test_both_ends_forget_after_the_ring(first: int) -> None:
+    encoder, decoder = FaceEncoder(BOUNDS, first_sequence=first), FaceDecoder(BOUNDS)
+    frames = [encoder.encode(params, reference=first) for params in TRACK[: RING + 1]]
+    assert [i for i, frame in enumerate(frames) if frame.key] == [0, RING]
+    for frame in frames[:RING]:
+        decoder.decode(frame)
+    with pytest.raises(ReferenceLost):
+        decoder.decode(replace(frames[RING - 1], sequence=frames[RING].sequence))
+
+
+def test_frame_cannot_be_predicted_from_itself_or_a_later_one() -> None:
+    decoder = FaceDecoder(BOUNDS)
+    for frame in (frames := encoded(4)):
+        decoder.decode(frame)
+    for reference in (2, 3):
+        with pytest.raises(ReferenceLost, match="cannot be predicted"):
+            decoder.decode(replace(frames[2], reference=reference))
+
+
+def test_decoder_remembers_a_bounded_number_of_frames_whatever_their_numbers() -> None:
+    decoder, key = FaceDecoder(BOUNDS), encoded(1)[0]
+    for i in range(1000):
+        decoder.decode(replace(key, sequence=i * 7919 * 7919 % 2**32))
+    assert 0 < len(decoder._history) <= RING
+
+
+# --- the head's place
+
+
+PLACES = st.tuples(*[st.floats(-20, 20, width=32)] * 3)
+
+
+@given(st.lists(PLACES, min_size=1, max_size=6), st.integers(0, 2))
+def test_place_crosses_within_half_a_step_and_ends_agree(
+    places: list[tuple[float, float, float]], gop: int
+) -> None:
+    encoder = FaceEncoder(BOUNDS, gop=gop, offset=True)
+    decoder = FaceDecoder(BOUNDS, offset=True)
+    for i, place in enumerate(places):
+        face = replace(TRACK[i], offset=np.array(place, np.float32))
+        out = decoder.decode(encoder.encode(face))
+        assert same(out, encoder.last_decoded)
+        assert out.offset is not None
+        near = np.clip(np.array(place), -TOP_PLACE / PLACE_STEPS, TOP_PLACE / PLACE_STEPS)
+        assert np.abs(out.offset - near).max() <= 0.5 / PLACE_STEPS + 1e-9
+
+
+def test_place_is_misuse_where_the_tracker_gives_none() -> None:
+    with pytest.raises(LocalError, match="place"):
+        FaceEncoder(BOUNDS, offset=True).encode(TRACK[0])
 
 
 @given(arrival_orders(30), st.integers(0, 6))
 @settings(max_examples=60)
 def test_any_arrival_order_gives_the_right_face_or_codec_error(order: list[int], gop: int) -> None:
     encoder = FaceEncoder(BOUNDS, gop=gop)
-    sent = [(encoder.encode(params), encoder.reference) for params in TRACK[:30]]
+    sent = [(encoder.encode(params), encoder.last_decoded) for params in TRACK[:30]]
     decoder = FaceDecoder(BOUNDS)
     for index in order:
         frame, reference = sent[index]
@@ -301,7 +403,7 @@ def test_huge_payload_is_refused_by_its_length() -> None:
 
 def _as_key(frame: EncodedFrame) -> EncodedFrame:
     """Any keyframe in the place of `frame`: its codes are the middle of the range."""
-    return replace(frame, key=True, payload=bytes([128] * PARAM_DIM))
+    return replace(frame, key=True, reference=None, payload=bytes([128] * PARAM_DIM))
 
 
 # --- the profile table and the golden stream
@@ -309,13 +411,14 @@ def _as_key(frame: EncodedFrame) -> EncodedFrame:
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_every_profile_round_trips_through_its_interface(name: str) -> None:
-    profile = PROFILES[name]
+    profile, terms = PROFILES[name], Terms(BOUNDS)
     assert profile.name == name
-    encoder, decoder = profile.encoder(BOUNDS, gop=3), profile.decoder(BOUNDS)
+    encoder, decoder = profile.encoder(terms, gop=3), profile.decoder(terms)
     for index, params in enumerate(TRACK[:8]):
-        frame = encoder.encode(params, force_keyframe=index == 4)
+        params = replace(params, offset=np.full(3, index / 100, np.float32))
+        frame = encoder.encode(params, reference=None if index == 4 else "last")
         assert frame.key or index not in (0, 4)
-        assert same(decoder.decode(frame), encoder.reference)
+        assert same(decoder.decode(frame), encoder.last_decoded)
         assert encoder.coded_bits <= frame.payload_bits
 
 
