@@ -58,8 +58,8 @@ class FrameLink(Protocol):
     def can_send_frame(self) -> bool:
         """Whether a frame handed over now would leave soon."""
 
-    def keyframe_due(self) -> bool:
-        """Whether the next frame must be a keyframe; until one is handed over."""
+    def reference(self) -> Reference:
+        """What the next frame is to be predicted from; None: it must stand alone."""
 
     def send_frame(self, frame: EncodedFrame) -> bool:
         """Hand over a coded frame; False: it and all queued ones were dropped."""
@@ -129,8 +129,7 @@ class SendStream:
         if choice.face is None:
             return Fate.NO_FACE
         stamp("extracted")
-        reference: Reference = None if self._link.keyframe_due() else "last"
-        coded = self._encoder.encode(choice.face.params, reference=reference)
+        coded = self._encoder.encode(choice.face.params, reference=self._link.reference())
         stamp("encoded")
         if not self._link.send_frame(coded):
             return Fate.UNSENT

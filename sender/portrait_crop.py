@@ -20,6 +20,8 @@ PORTRAIT_SCALE = 2.6
 
 Float64 = NDArray[np.float64]
 Image = NDArray[np.uint8]
+Part = tuple[int, int, int, int]
+"""x0, y0, x1, y1: pixels of a portrait, the last ones not included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +48,51 @@ class PortraitCrop:
 
     def apply(
         self, image: NDArray[np.uint8], size: int, border: int = 255,
-        part: tuple[int, int, int, int] | None = None,
+        part: Part | None = None,
     ) -> NDArray[np.uint8]:  # fmt: skip
         """The portrait, uint8 [size, size(, C)]; what lies beyond the picture gets `border`.
 
-        Shrinking averages over the covered pixels, enlarging is bicubic. `part` (x0, y0, x1, y1):
-        only these of its pixels, uint8 [y1 - y0, x1 - x0(, C)].
+        Shrinking averages over the covered pixels, enlarging is bicubic. `part`: only these of its
+        pixels, uint8 [y1 - y0, x1 - x0(, C)].
+        """
+        step = max(1, math.ceil(self.side / size - 0.01))  # super-sampling when shrinking
+        return self._warped(image, size, step, border, part or (0, 0, size, size))
+
+    def grey(self, image: NDArray[np.uint8], size: int, part: Part) -> NDArray[np.uint8]:
+        """The brightness of a `part` of the portrait, uint8 [y1 - y0, x1 - x0], of an RGB picture.
+
+        As `apply` and a conversion would give it, but the picture is first cut to what the part
+        covers, made grey, and shrunk by whole pixels as far as that loses nothing: a quarter of
+        the time, and hardly more for a large picture.
         """
         import cv2
 
-        step = max(1, math.ceil(self.side / size - 0.01))  # super-sampling when shrinking
+        height, width = image.shape[:2]
+        shrink = max(1, int(self.side / size))
+        x0, y0, x1, y1 = (q * self.side / size - self.side / 2 for q in part)
+        left, right = whole_pixels(self.u + x0, self.u + x1, width, shrink)
+        top, bottom = whole_pixels(self.v + y0, self.v + y1, height, shrink)
+        if right <= left or bottom <= top:  # all of it lies beyond the picture
+            return np.full((part[3] - part[1], part[2] - part[0]), 255, np.uint8)
+        grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
+        if shrink > 1:
+            small = ((right - left) // shrink, (bottom - top) // shrink)
+            grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
+        inside = PortraitCrop(
+            (self.u - left) / shrink, (self.v - top) / shrink, self.side / shrink
+        )  # fmt: skip
+        # Between once and twice as large as the portrait: plain interpolation loses nothing here.
+        return inside._warped(np.asarray(grey, dtype=np.uint8), size, 1, 255, part)
+
+    def _warped(
+        self, image: NDArray[np.uint8], size: int, step: int, border: int, part: Part
+    ) -> NDArray[np.uint8]:
+        """`part` of the portrait, sampled `step` × `step` times per pixel."""
+        import cv2
+
         a = self.affine(size * step)
         a[:, 2] += 0.5 * a[:, :2].sum(axis=1) - 0.5  # to OpenCV's integer pixel centres
-        x0, y0, x1, y1 = part or (0, 0, size, size)
+        x0, y0, x1, y1 = part
         a[:, 2] -= (step * x0, step * y0)
         big = cv2.warpAffine(
             image,
@@ -71,6 +105,14 @@ class PortraitCrop:
         if step > 1:
             big = cv2.resize(big, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
         return np.asarray(big, dtype=np.uint8)
+
+
+def whole_pixels(low: float, high: float, end: int, multiple: int) -> tuple[int, int]:
+    """First and end of the pixels around low..high that are there: a `multiple` in number, with
+    room to interpolate."""
+    first = max(0, math.floor(low) - 2 * multiple)
+    last = min(end, math.ceil(high) + 3 * multiple)
+    return first, last - (last - first) % multiple
 
 
 def crop_of(
@@ -117,12 +159,17 @@ def crop_at(offset: ArrayLike, width: int, height: int) -> PortraitCrop:
 
 def line_of_sight_turn(direction: ArrayLike) -> Float64:
     """The smallest rotation [3, 3] that takes `direction` to (0, 0, −1) (Rodrigues)."""
-    d = np.asarray(direction, dtype=np.float64)
-    d = d / np.linalg.norm(d)
-    axis = np.cross(d, (0.0, 0.0, -1.0))  # its length is the sine of the angle
-    k = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    cosine = -d[2]
-    return np.eye(3) + k + k @ k / (1.0 + cosine)
+    x, y, z = (float(c) for c in np.asarray(direction, dtype=np.float64))
+    length = math.sqrt(x * x + y * y + z * z)
+    x, y, z = x / length, y / length, z / length
+    # Axis times sine is d × (0, 0, −1) = (−y, x, 0), the cosine −z; written out, since a frame
+    # needs this several times and numpy's small products cost more than the rest of it.
+    f = 1.0 / (1.0 - z)
+    return np.array([
+        [1.0 - f * x * x, -f * x * y, x],
+        [-f * x * y, 1.0 - f * y * y, y],
+        [-x, -y, -z],
+    ])  # fmt: skip
 
 
 def rotation_matrix(angles: ArrayLike) -> Float64:
@@ -139,8 +186,8 @@ def rotation_matrix(angles: ArrayLike) -> Float64:
 
 def euler_angles(rotation: ArrayLike) -> Float64:
     """(pitch, yaw, roll) [3], the inverse of `rotation_matrix`."""
-    r = np.asarray(rotation, dtype=np.float64)
-    yaw = math.asin(min(1.0, max(-1.0, -r[2, 0])))
-    if abs(r[2, 0]) > 1.0 - 1e-9:
-        return np.array([math.atan2(-r[1, 2], r[1, 1]), yaw, 0.0])
-    return np.array([math.atan2(r[2, 1], r[2, 2]), yaw, math.atan2(r[1, 0], r[0, 0])])
+    r = np.asarray(rotation, dtype=np.float64).tolist()
+    yaw = math.asin(min(1.0, max(-1.0, -r[2][0])))
+    if abs(r[2][0]) > 1.0 - 1e-9:
+        return np.array([math.atan2(-r[1][2], r[1][1]), yaw, 0.0])
+    return np.array([math.atan2(r[2][1], r[2][2]), yaw, math.atan2(r[1][0], r[0][0])])

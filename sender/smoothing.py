@@ -113,27 +113,26 @@ def approach(
 
 def rotation_log(rotation: Float64) -> Float64:
     """Axis times angle [3] of a rotation by less than 180°."""
-    cosine = min(1.0, max(-1.0, (float(np.trace(rotation)) - 1.0) / 2.0))
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
+    cosine = min(1.0, max(-1.0, (xx + yy + zz - 1.0) / 2.0))
     angle = math.acos(cosine)
-    skew = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
-    return skew * (0.5 if angle < 1e-6 else angle / (2.0 * math.sin(angle)))
+    f = 0.5 if angle < 1e-6 else angle / (2.0 * math.sin(angle))
+    return np.array([f * (zy - yz), f * (xz - zx), f * (yx - xy)])
 
 
 def rotation_exp(vector: Float64) -> Float64:
     """The rotation [3, 3] about `vector` by its length (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    x, y, z = vector
-    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    if angle < 1e-6:
-        return np.eye(3) + k
-    k /= angle
-    return np.eye(3) + math.sin(angle) * k + (1.0 - math.cos(angle)) * k @ k
+    x, y, z = vector.tolist()
+    angle = math.sqrt(x * x + y * y + z * z)
+    a, b = 1.0, 0.5
+    if angle >= 1e-6:
+        a, b = math.sin(angle) / angle, (1.0 - math.cos(angle)) / (angle * angle)
+    c = 1.0 - b * angle * angle
+    return np.array([
+        [c + b * x * x, b * x * y - a * z, b * x * z + a * y],
+        [b * x * y + a * z, c + b * y * y, b * y * z - a * x],
+        [b * x * z - a * y, b * y * z + a * x, c + b * z * z],
+    ])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

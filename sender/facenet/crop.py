@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sender.portrait_crop import whole_pixels
+
 Float64 = NDArray[np.float64]
 
 INPUT_PX = 112
@@ -51,13 +53,22 @@ class FaceCrop:
         """The crop, uint8 [size, size, 3]; black beyond the picture. Shrinking averages."""
         import cv2
 
-        step = max(1, math.ceil(self.side / size / 1.5))
-        big = size * step
-        a = self.affine(big)
+        height, width = image.shape[:2]
+        shrink = max(1, math.ceil(self.side / size / 1.5))
+        reach = self.side * 0.5 * (abs(math.cos(self.angle)) + abs(math.sin(self.angle)))
+        left, right = whole_pixels(self.x - reach, self.x + reach, width, shrink)
+        top, bottom = whole_pixels(self.y - reach, self.y + reach, height, shrink)
+        if right <= left or bottom <= top:  # all of it lies beyond the picture
+            return np.zeros((size, size, 3), np.uint8)
+        image = image[top:bottom, left:right]
+        if shrink > 1:
+            small = (image.shape[1] // shrink, image.shape[0] // shrink)
+            image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
+        inside = FaceCrop((self.x - left) / shrink, (self.y - top) / shrink, self.side / shrink,
+                          self.angle)  # fmt: skip
+        a = inside.affine(size)
         a[:, 2] += 0.5 * a[:, :2].sum(axis=1) - 0.5  # to OpenCV's integer pixel centres
-        out = cv2.warpAffine(image, a, (big, big), flags=cv2.INTER_LINEAR)
-        if step > 1:
-            out = cv2.resize(out, (size, size), interpolation=cv2.INTER_AREA)
+        out = cv2.warpAffine(image, a, (size, size), flags=cv2.INTER_LINEAR)
         return np.asarray(out, dtype=np.uint8)
 
     def to_picture(self, points: ArrayLike) -> Float64:
@@ -96,11 +107,18 @@ def crop_around(landmarks: ArrayLike) -> FaceCrop:
 
 def rotation_of_six(six: ArrayLike) -> Float64:
     """The rotation whose first two columns are nearest to `six` (Zhou et al. 2019, 6-D)."""
-    a = np.asarray(six, dtype=np.float64)
-    x = a[:3] / max(float(np.linalg.norm(a[:3])), 1e-9)
-    y = a[3:] - x * (x @ a[3:])
-    y /= max(float(np.linalg.norm(y)), 1e-9)
-    return np.column_stack([x, y, np.cross(x, y)])
+    ax, ay, az, bx, by, bz = np.asarray(six, dtype=np.float64).tolist()
+    n = max(math.sqrt(ax * ax + ay * ay + az * az), 1e-9)
+    ax, ay, az = ax / n, ay / n, az / n
+    along = ax * bx + ay * by + az * bz
+    bx, by, bz = bx - along * ax, by - along * ay, bz - along * az
+    n = max(math.sqrt(bx * bx + by * by + bz * bz), 1e-9)
+    bx, by, bz = bx / n, by / n, bz / n
+    return np.array([
+        [ax, bx, ay * bz - az * by],
+        [ay, by, az * bx - ax * bz],
+        [az, bz, ax * by - ay * bx],
+    ])  # fmt: skip
 
 
 def roll(angle: float) -> Float64:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
 from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import Motion
-from sender.personal.rows import DELTA, LIGHT, MOTION, weighted_rows
+from sender.personal.rows import LIGHT, MOTION, RESIDUAL, ROWS, weighted_rows
 from sender.portrait_crop import rotation_matrix
 
 Float64 = NDArray[np.float64]
@@ -29,8 +29,8 @@ WINDOW_PX = 8.0
 """Standard deviation of the window over which light is taken out."""
 CONTRAST_FLOOR = 0.02
 CONTRAST = 0.08  # what the contrast of every window becomes
-POSE_STEPS = 2  # Gauss-Newton steps of the pose alone
-JOINT_STEPS = 4  # and of pose and expression together
+POSE_STEPS = 1  # Gauss-Newton steps of the pose alone
+JOINT_STEPS = 3  # and of pose and expression together; a further one moves 0.02 px of 256
 LIGHT_INFORMATION = 100.0  # about the one number that a frame's light still has: a shift
 
 
@@ -60,16 +60,18 @@ class Look:
     def at(portrait: NDArray[np.uint8], box: ArrayLike = (0, 0, SIZE_PX, SIZE_PX)) -> Look:
         """Of the stabilised portrait, uint8 [SIZE_PX, SIZE_PX, 3] RGB, within `box` (x0, y0, x1,
         y1)."""
-        x0, y0, x1, y1 = (int(b) for b in np.asarray(box))
-        return Look.of(portrait[y0:y1, x0:x1], (x0, y0))
-
-    @staticmethod
-    def of(part: NDArray[np.uint8], corner: tuple[int, int]) -> Look:
-        """Of a part of a portrait, uint8 [H, W, 3] RGB, whose first pixel is the portrait's
-        `corner` (x, y)."""
         import cv2
 
-        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+        x0, y0, x1, y1 = (int(b) for b in np.asarray(box))
+        grey = cv2.cvtColor(portrait[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+        return Look.of(np.asarray(grey, dtype=np.uint8), (x0, y0))
+
+    @staticmethod
+    def of(grey: NDArray[np.uint8], corner: tuple[int, int]) -> Look:
+        """Of the brightness of a part of a portrait, uint8 [H, W], whose first pixel is the
+        portrait's `corner` (x, y)."""
+        import cv2
+
         image = cv2.GaussianBlur(grey.astype(np.float32) * np.float32(1 / 255), (0, 0), BLUR_PX)
         image = without_light(np.asarray(image, dtype=np.float32))
         slopes = [cv2.Sobel(image, cv2.CV_32F, dx, dy, ksize=3, scale=0.125)
@@ -123,30 +125,38 @@ def align(
     information = model.motion_information.astype(np.float64)
     keep = 1.0 / model.expression_spread.astype(np.float64) ** 2
     inverse = 1.0 / model.spread
-    every = np.empty((DELTA + EXPRESSION_DIM, len(model.points)), np.float32)
-    some = np.empty((DELTA, len(model.points)), np.float32)
-    residual = np.empty(len(model.points), np.float32)
+    rows = np.empty((ROWS, len(model.points)), np.float32)
+    unknown = MOTION + 1  # motion and light
+    h = np.zeros((unknown + EXPRESSION_DIM, unknown + EXPRESSION_DIM))
+    g = np.zeros(len(h))
     misfit = 0.0
     for step in range(POSE_STEPS + JOINT_STEPS):
-        a = some if step < POSE_STEPS else every
+        joint = step >= POSE_STEPS
         shade = expected + delta.astype(np.float32) @ by_expression
         squares, visible = weighted_rows(
             look, model.points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,
-            shade, by_expression, inverse, a, residual,
+            shade, inverse, rows,
         )  # fmt: skip
         misfit = math.sqrt(squares / max(visible, 1.0))
-        h = (a @ a.T).astype(np.float64)
-        g = (a @ residual).astype(np.float64)
+        products = (rows @ rows.T).astype(np.float64)
+        h[:unknown, :unknown], g[:unknown] = (
+            products[:unknown, :unknown],
+            products[RESIDUAL, :unknown],
+        )
         h[:MOTION, :MOTION] += information
         g[:MOTION] += information @ (motion.vector() - prior.vector())
         h[LIGHT, LIGHT] += LIGHT_INFORMATION
-        if a is every:
-            h[DELTA:, DELTA:] += np.diag(keep)
-            g[DELTA:] += keep * delta
-        change = -np.linalg.solve(h, g)
+        if joint:
+            weighted = rows[LIGHT] * by_expression
+            h[unknown:, unknown:] = weighted @ weighted.T
+            h[unknown:, unknown:] += np.diag(keep)
+            cross = -((rows * rows[LIGHT]) @ by_expression.T).astype(np.float64)
+            h[:unknown, unknown:], h[unknown:, :unknown] = cross[:unknown], cross[:unknown].T
+            g[unknown:] = cross[RESIDUAL] + keep * delta
+        n = len(h) if joint else unknown
+        change = -np.linalg.solve(h[:n, :n], g[:n])
         motion = motion.after(change[:MOTION])
-        if a is every:
-            delta = delta + change[DELTA:]
+        delta[: n - unknown] += change[unknown:]
     low, high = model.expression_range.astype(np.float64)
     corrected = np.asarray(expression, dtype=np.float64) + delta
     return Alignment(motion, np.clip(corrected, low, high), misfit)

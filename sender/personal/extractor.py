@@ -59,8 +59,7 @@ class PersonalExtractor:
 def refined(model: PersonalModel, image: NDArray[np.uint8], face: TrackedFace) -> TrackedFace:
     """`face` with the pose, the portrait and the expression that the picture itself says."""
     x0, y0, x1, y1 = (int(b) for b in model.box)
-    portrait = face.crop.apply(image, SIZE_PX, part=(x0, y0, x1, y1))
-    look = Look.of(portrait, (x0, y0))
+    look = Look.of(face.crop.grey(image, SIZE_PX, (x0, y0, x1, y1)), (x0, y0))
     found = align(model, look, face.params.rotation, face.params.expression)
     believed = tempered(model, found, face.params.rotation, face.params.expression)
     place, turn = placed(model, believed.motion, face.params.rotation)

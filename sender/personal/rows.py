@@ -22,38 +22,39 @@ ROBUST = 1.5  # of a point's spread: beyond, a difference counts less and less
 FACING = (0.15, 0.3)  # a point is seen from this cosine on, fully this much later
 MOTION = 6
 LIGHT = MOTION  # row of the shift among the unknowns
-DELTA = LIGHT + 1  # first row of the expression
+RESIDUAL = LIGHT + 1
+ROWS = RESIDUAL + 1
 
 
 def weighted_rows(
     look: Any, points: Float32, normals: Float32, pivot: NDArray[Any], motion: Motion,
     turn: NDArray[Any], distance: float, focal: float, size: int, expected: Float32,
-    by_expression: Float32, inverse: Float32, rows: Float32, residual: Float32,
+    inverse: Float32, rows: Float32,
 ) -> tuple[float, float]:  # fmt: skip
-    """Fill the weighted derivatives `rows` [7 or 53, K] of the brightness residuals by motion,
-    light and expression, and the weighted `residual` [K]; Σ visible·(residual / spread)² and
-    Σ visible. `look`: planes [H, W, 3] and their corner; `expected` [K] brightness."""
+    """Fill `rows` [8, K]: the derivatives of the brightness residuals by motion and light, and the
+    residuals, all times the root of each point's weight (which is the derivative by light);
+    gives Σ visible·(residual / spread)² and Σ visible. `look`: planes [H, W, 3] and their corner;
+    `expected` [K] brightness; `inverse` [K] of the spreads."""
     q = np.asarray(pivot, dtype=np.float64)
     centre = turn @ (q + motion.translation) - np.array([0.0, 0.0, distance])
     sums = _fill(
         look.planes, look.corner[0] + 0.5, look.corner[1] + 0.5, points, normals,
         q.astype(np.float32), motion.rotation.astype(np.float32), turn.astype(np.float32),
         centre.astype(np.float32), np.float32(focal), np.float32(size / 2), expected,
-        by_expression, inverse, rows, residual,
+        inverse, rows,
     )  # fmt: skip
     return float(sums[0]), float(sums[1])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _fill(planes, x0, y0, points, normals, pivot, m, t, centre, focal, middle, expected,
-          by_expression, inverse, rows, residual):  # type: ignore[no-untyped-def]  # fmt: skip
+          inverse, rows):  # type: ignore[no-untyped-def]  # fmt: skip
     height, width = planes.shape[0], planes.shape[1]
     tm = np.empty((3, 3), np.float32)
     for i in range(3):
         for j in range(3):
             tm[i, j] = t[i, 0] * m[0, j] + t[i, 1] * m[1, j] + t[i, 2] * m[2, j]
     total, visible_sum = 0.0, 0.0
-    count = rows.shape[0]
     for k in range(points.shape[0]):
         px, py, pz = points[k, 0] - pivot[0], points[k, 1] - pivot[1], points[k, 2] - pivot[2]
         ax = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz
@@ -96,17 +97,14 @@ def _fill(planes, x0, y0, points, normals, pivot, m, t, centre, focal, middle, e
         rows[1, k] = az * hx - ax * hz
         rows[2, k] = ax * hy - ay * hx
         rows[3, k], rows[4, k], rows[5, k] = hx, hy, hz
-        rows[6, k] = root
-        for e in range(count - 7):
-            rows[7 + e, k] = -root * by_expression[e, k]
-        residual[k] = left * root
+        rows[6, k], rows[7, k] = root, left * root
     return total, visible_sum
 
 
 def plain_rows(
     look: Any, points: Float32, normals: Float32, pivot: NDArray[Any], motion: Motion,
     turn: NDArray[Any], distance: float, focal: float, size: int, expected: Float32,
-    by_expression: Float32, inverse: Float32, rows: Float32, residual: Float32,
+    inverse: Float32, rows: Float32,
 ) -> tuple[float, float]:  # fmt: skip
     """The twin of `weighted_rows`."""
     seen = project(points, normals, pivot, motion, turn, distance, focal, size)
@@ -118,7 +116,6 @@ def plain_rows(
     root = np.sqrt(visible * robust * POINT_SHARE) * inverse
     rows[:MOTION] = (planes[:, 1:, None] * seen.jacobian).sum(axis=1).T
     rows[LIGHT] = 1.0
-    rows[DELTA:] = -by_expression[: len(rows) - DELTA]
+    rows[RESIDUAL] = left
     rows *= root
-    residual[:] = left * root
     return float((visible * relative**2).sum()), float(visible.sum())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from quic_transport.codec import EncodedFrame, FaceDecoder, FaceEncoder
+from quic_transport.codec import EncodedFrame, FaceDecoder, FaceEncoder, Reference
 from quic_transport.params import FaceParams, ParamBounds
 from quic_transport.timeline import Timeline
 from sender.extractor import TrackedFace
@@ -54,8 +54,8 @@ class Open:
     def can_send_frame(self) -> bool:
         return True
 
-    def keyframe_due(self) -> bool:
-        return False
+    def reference(self) -> Reference:
+        return "last"
 
     def send_frame(self, frame: EncodedFrame) -> bool:
         self.sent.append(frame)

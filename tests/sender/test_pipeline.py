@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from quic_transport.codec import EncodedFrame, FaceEncoder
+from quic_transport.codec import EncodedFrame, FaceEncoder, Reference
 from quic_transport.params import FaceParams, ParamBounds
 from quic_transport.timeline import Timeline
 from sender.extractor import TrackedFace
@@ -32,8 +32,8 @@ class Link:
     def can_send_frame(self) -> bool:
         return True
 
-    def keyframe_due(self) -> bool:
-        return self.keyframe
+    def reference(self) -> Reference:
+        return None if self.keyframe else "last"
 
     def send_frame(self, frame: EncodedFrame) -> bool:
         if frame.sequence in self.full:

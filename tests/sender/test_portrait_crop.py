@@ -105,3 +105,21 @@ def test_part_of_a_portrait_is_that_part_of_the_portrait(side: float) -> None:
     part = crop.apply(image, 128, part=(16, 3, 110, 101))
     off = np.abs(part.astype(int) - whole[3:101, 16:110].astype(int))
     assert off.max() <= 2  # warpAffine rounds its table by 1/32 pixel
+
+
+@pytest.mark.parametrize("side", [90.0, 300.0, 611.3])
+@pytest.mark.parametrize(("u", "v"), [(300.3, 220.7), (620.0, 30.0), (-900.0, 220.0)])
+def test_grey_part_is_what_the_whole_portrait_shows(side: float, u: float, v: float) -> None:
+    import cv2
+
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.integers(0, 255, (24, 32, 3)).astype(np.uint8), (640, 480))
+    crop = PortraitCrop(u, v, side)
+    grey = crop.grey(image, 128, (16, 3, 110, 101))
+    wanted = cv2.cvtColor(crop.apply(image, 128), cv2.COLOR_RGB2GRAY)[3:101, 16:110]
+    off = np.abs(grey.astype(int) - wanted.astype(int))
+    edge = (
+        cv2.dilate((wanted == 255).astype(np.uint8), np.ones((5, 5))) > 0
+    )  # blended with the border
+    assert off[~edge].max(initial=0) <= 12
+    assert off.mean() < 0.5

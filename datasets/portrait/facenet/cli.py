@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="a finished run's networks → ONNX files")
     export.add_argument("run", type=Path, metavar="DIR", help="a folder that train has made")
     export.add_argument("-o", "--out", type=Path, help="where to (the sender's own weights)")
+    export.add_argument(
+        "--faces", type=Path, nargs="+", metavar="PACK", help="to calibrate on: PE-Net in 8 bits"
+    )
 
     judge = commands.add_parser("judge", help="how well the tracker reads a pack's people")
     judge.add_argument("--faces", type=Path, nargs="+", required=True, metavar="PACK")
@@ -137,7 +140,8 @@ def _export(args: argparse.Namespace) -> int:
     import json
 
     from portrait.facenet.export import FB_FILE, PE_FILE, export_fb, export_pe
-    from portrait.facenet.run import load_fb, load_pe
+    from portrait.facenet.material import read_material
+    from portrait.facenet.run import calibration, load_fb, load_pe
     from sender.facenet.reader import WEIGHTS
 
     out = args.out or WEIGHTS
@@ -146,7 +150,8 @@ def _export(args: argparse.Namespace) -> int:
     except (OSError, ValueError, KeyError):
         data = {}
     facts = {"data_sha256": data.pop("sha256", ""), **data}
-    worst = max(export_pe(load_pe(args.run / "pe_net.pt"), out / PE_FILE, facts),
+    crops = calibration(read_material(args.faces)) if args.faces else None
+    worst = max(export_pe(load_pe(args.run / "pe_net.pt"), out / PE_FILE, facts, crops),
                 export_fb(load_fb(args.run / "fb_net.pt"), out / FB_FILE, facts))  # fmt: skip
     size = sum((out / f).stat().st_size for f in (PE_FILE, FB_FILE)) / 1e6
     print(f"{out}: {size:.1f} MB, at most {worst:.2g} from the trained networks")

@@ -1,8 +1,9 @@
 """The trained networks as two ONNX files: what the sender ships.
 
-The rule: a file holds half-precision weights and computes in single precision (ONNX Runtime folds
-the casts when it opens the file), reads uint8 pictures as a camera gives them, and is written only
-after ONNX Runtime has said the same as torch, within `TOLERANCE`.
+The rule: a file reads uint8 pictures as a camera gives them, and is written only after ONNX Runtime
+has said the same as torch, within `TOLERANCE`. Weights are stored in half precision and used in
+single precision (ONNX Runtime folds the casts when it opens the file); where there are crops to
+calibrate on, PE-Net's convolutions then go to 8 bits (`eight_bit`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from portrait.facenet.eight_bit import LIMITS, Crops, differences, quantised
 from portrait.facenet.net import FbNet, PeNet, Residual
 from quic_transport.errors import LocalError
 from sender.facenet.crop import INPUT_PX
@@ -32,6 +34,7 @@ OPSET = 18
 TOLERANCE = 0.02
 """Largest difference of any output from torch's, in the output's own unit."""
 MANY = 64  # values from which a tensor is worth storing in half precision
+MANY_BESIDE_BYTES = 8192  # the same in an 8-bit file, whose scales must stay exact
 
 
 class Pixels(nn.Module):
@@ -74,14 +77,18 @@ def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     return fuse_conv_bn_eval(conv, norm)
 
 
-def export_pe(net: PeNet, path: Path, facts: Mapping[str, Any]) -> float:
-    """Write PE-Net to `path`; the largest difference from torch."""
+def export_pe(
+    net: PeNet, path: Path, facts: Mapping[str, Any], crops: Crops | None = None
+) -> float:
+    """Write PE-Net to `path`, in 8 bits where there are `crops` to calibrate on and it stays within
+    `eight_bit.LIMITS` on them; the largest difference of the floating-point file from torch."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (1, INPUT_PX, INPUT_PX, 3), dtype=np.uint8)
     place = rng.normal(0, 0.3, (1, 3)).astype(np.float32)
     return _export(
-        net, path, facts, {"picture": picture, "place": place}, list(PeNet.OUTPUTS), dynamic=False
-    )
+        net, path, facts, {"picture": picture, "place": place}, list(PeNet.OUTPUTS),
+        dynamic=False, crops=crops,
+    )  # fmt: skip
 
 
 def export_fb(net: FbNet, path: Path, facts: Mapping[str, Any]) -> float:
@@ -92,10 +99,10 @@ def export_fb(net: FbNet, path: Path, facts: Mapping[str, Any]) -> float:
 
 def _export(
     net: nn.Module, path: Path, facts: Mapping[str, Any], inputs: dict[str, NDArray[Any]],
-    outputs: list[str], *, dynamic: bool,
+    outputs: list[str], *, dynamic: bool, crops: Crops | None = None,
 ) -> float:  # fmt: skip
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401  (torch's exporter needs it)
     except ImportError as error:
         raise LocalError(
@@ -115,12 +122,9 @@ def _export(
             output_names=outputs, dynamic_shapes=shapes, external_data=False, verbose=False,
         )  # fmt: skip
     assert program is not None
-    model = halved(program.model_proto)
-    for key, value in {"facewire": VERSION, "schema": "arkit46", **facts}.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
-    onnx.checker.check_model(model)
-    data = model.SerializeToString()
+    exact = program.model_proto
+    eight = None if crops is None else quantised(exact, crops)
+    data = _bytes_of(halved(exact), facts)
     with torch.no_grad():
         wanted = net.float().eval()(
             tensors[0].permute(0, 3, 1, 2).float() / 255.0, *tensors[1:]
@@ -132,11 +136,26 @@ def _export(
     )  # fmt: skip
     if not worst <= TOLERANCE:
         raise LocalError(f"{path.name} would differ from the trained network by {worst:.3g}")
+    if eight is not None and crops is not None:
+        small = _bytes_of(halved(eight, MANY_BESIDE_BYTES), {**facts, "bits": "8"})
+        off = differences(data, small, crops, outputs)
+        if all(off[name] <= most for name, most in LIMITS.items()):  # else it stays as it is
+            data = small
     part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(data)
     part.replace(path)
     return worst
+
+
+def _bytes_of(model: Any, facts: Mapping[str, Any]) -> bytes:
+    import onnx
+
+    for key, value in {"facewire": VERSION, "schema": "arkit46", **facts}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 @contextmanager
@@ -157,8 +176,9 @@ def _run(data: bytes) -> Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
     return lambda inputs: list(session.run(None, inputs))
 
 
-def halved(model: Any) -> Any:
-    """The same ONNX model, its larger weights stored as float16 and cast where they are used."""
+def halved(model: Any, many: int = MANY) -> Any:
+    """The same ONNX model, its weights of at least `many` values stored as float16 and cast where
+    they are used."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
@@ -167,7 +187,7 @@ def halved(model: Any) -> Any:
         if tensor.data_type != TensorProto.FLOAT:
             continue
         value = numpy_helper.to_array(tensor)
-        if value.size < MANY or not np.abs(value).max() < 6e4:
+        if value.size < many or not np.abs(value).max() < 6e4:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}_half"))

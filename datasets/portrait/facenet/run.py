@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from portrait.facenet.drawn import drawn
+from portrait.facenet.eight_bit import CALIBRATION, Crops
 from portrait.facenet.export import FB_FILE, PE_FILE, export_fb, export_pe
 from portrait.facenet.judge import judge_detector, judged, onnx_reader
 from portrait.facenet.material import Material, read_material
@@ -85,9 +86,10 @@ def run(plan: RunPlan, report: Report = print) -> dict[str, Any]:
     report("exporting")
     facts = {"data_sha256": sha, **material.people}
     differences = {
-        "pe_net": export_pe(load_pe(plan.folder / "pe_net.pt"), plan.folder / PE_FILE, facts),
+        "pe_net": export_pe(load_pe(plan.folder / "pe_net.pt"), plan.folder / PE_FILE, facts,
+                            calibration(material)),
         "fb_net": export_fb(load_fb(plan.folder / "fb_net.pt"), plan.folder / FB_FILE, facts),
-    }
+    }  # fmt: skip
     report("judging by the people that were held out")
     judgement = judged(onnx_reader(plan.folder), material.held_out, material.mirror)
     found = judge_detector(FaceDetector(plan.folder), material.held_out, material.empty)
@@ -97,6 +99,13 @@ def run(plan: RunPlan, report: Report = print) -> dict[str, Any]:
     (plan.folder / "report.json").write_text(json.dumps(said, indent=1) + "\n")
     (plan.folder / "report.md").write_text(as_markdown(said))
     return said
+
+
+def calibration(material: Material) -> Crops:
+    """Crops as PE-Net learns from, to calibrate its 8-bit form on."""
+    sampler = Sampler(material.real, material.performers, material.empty, material.mirror, 10)
+    batch = sampler.draw(np.random.default_rng(0), CALIBRATION)
+    return batch.picture, batch.place
 
 
 def _done(folder: Path) -> dict[str, Any] | None:

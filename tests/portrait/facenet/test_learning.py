@@ -12,10 +12,12 @@ import torch
 
 from portrait.facenet import cli
 from portrait.facenet.batches import GROUP, Sampler
+from portrait.facenet.eight_bit import LIMITS, differences
 from portrait.facenet.export import FB_FILE, PE_FILE, export_fb, export_pe
 from portrait.facenet.loss import pe_loss
 from portrait.facenet.material import Material, read_material
 from portrait.facenet.net import FbNet, PeNet
+from portrait.facenet.run import calibration
 from portrait.facenet.train import TrainPlan, coefficient_weights, landmark_basis, rate_at
 from quic_transport.errors import LocalError
 from sender.facenet.crop import FaceCrop
@@ -154,6 +156,28 @@ def test_export_pe_says_what_torch_says(exported: tuple[Path, PeNet, FbNet]) -> 
     assert np.allclose(crop.to_crop(reading.landmarks), out[0][0], atol=5e-3)
     assert np.allclose(reading.features, out[6][0], atol=2e-2)
     assert reading.presence == pytest.approx(float(torch.sigmoid(out[5][0])), abs=5e-3)
+
+
+def test_export_pe_in_8_bits_says_nearly_the_same_with_a_third_less(
+    exported: tuple[Path, PeNet, FbNet], material: Material, tmp_path: Path
+) -> None:
+    folder, pe, _ = exported
+    crops = calibration(material)
+    export_pe(pe, tmp_path / PE_FILE, {}, crops)
+    data, small = (folder / PE_FILE).read_bytes(), (tmp_path / PE_FILE).read_bytes()
+    assert len(small) < 0.85 * len(data)
+    off = differences(data, small, crops, list(PeNet.OUTPUTS))
+    assert all(0 < off[name] <= most for name, most in LIMITS.items())
+
+
+def test_export_pe_stays_exact_where_8_bits_say_something_else(
+    exported: tuple[Path, PeNet, FbNet], material: Material, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder, pe, _ = exported
+    monkeypatch.setitem(LIMITS, "expression", 1e-9)
+    export_pe(pe, tmp_path / PE_FILE, {"people": 3}, calibration(material))
+    assert (tmp_path / PE_FILE).read_bytes() == (folder / PE_FILE).read_bytes()
 
 
 @pytest.mark.parametrize("size", [(96, 96), (61, 130)])
