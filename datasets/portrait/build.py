@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import sender
-from portrait import background, frames, masks, poses, torso, training_file
+from portrait import background, body, frames, masks, poses, torso, training_file
 from portrait.checks import Verdict
 from portrait.facts import face_px
 from portrait.footage import Material, VideoFootage, hash_files
@@ -208,7 +208,10 @@ class _Build:
 
     def _torsos(self) -> dict[str, Any]:
         torso.make_torsos(self.folder, len(self.kept), self.progress)
-        return {}
+        bodies = body.make_bodies(
+            self.folder, self.material, self.tracks, self.verdict.rows, self.progress
+        )
+        return {"bodies": bodies}
 
     def _poses(self) -> dict[str, float | None]:
         return poses.make_poses(self.folder, self.kept)

@@ -58,7 +58,10 @@ BACKGROUND = Step(
     3, "background", 1, ("frames", "segmentation"),
     ("background.png", "plate.jpg", "background.json"),
 )  # fmt: skip
-TORSO = Step(4, "torso", 1, ("segmentation", "background"), ("torso_imgs", "gt_imgs"))
+TORSO = Step(
+    4, "torso", 2, ("frames", "segmentation", "background"),
+    ("torso_imgs", "gt_imgs", "body", "framing.json"),
+)  # fmt: skip
 POSES = Step(5, "poses", 1, ("frames",), ("poses.json", "reprojection.json"))
 EXPRESSIONS = Step(6, "expressions", 1, ("frames",), ("expressions.npz",))
 TRAINING_FILE = Step(

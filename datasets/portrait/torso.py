@@ -57,15 +57,17 @@ def over(colour: Float32, person: Float32, plate: Image) -> Image:
     return eight_bit(colour + (np.float32(1) - person[..., None]) * opacity(plate))
 
 
-def torso_of(colour: Float32, person: Float32, head: Float32) -> Image:
-    """uint8 [H, W, 4]: neck and torso, straight (not multiplied) colour."""
+def torso_of(colour: Float32, person: Float32, head: Float32, px: float | None = None) -> Image:
+    """uint8 [H, W, 4]: neck and torso, straight (not multiplied) colour. A pixel is `px` of a
+    portrait's 512; None: the picture is a portrait."""
     size = head.shape[0]
+    px = 512 / size if px is None else px
     out = np.zeros((*head.shape, 4), dtype=np.uint8)
     rows = np.flatnonzero((person - head > FAINT).any(axis=1))
     if not len(rows):
         return out
-    part = slice(max(0, int(rows[0]) - UNDER_PX * size // 512), size)  # nothing is above it
-    out[part] = _torso_of(colour[part], person[part], head[part], 512 / size)
+    part = slice(max(0, int(rows[0]) - round(UNDER_PX / px)), size)  # nothing is above it
+    out[part] = _torso_of(colour[part], person[part], head[part], px)
     return out
 
 
