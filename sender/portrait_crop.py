@@ -108,11 +108,14 @@ class PortraitCrop:
 
 
 def whole_pixels(low: float, high: float, end: int, multiple: int) -> tuple[int, int]:
-    """First and end of the pixels around low..high that are there: a `multiple` in number, with
-    room to interpolate."""
-    first = max(0, math.floor(low) - 2 * multiple)
-    last = min(end, math.ceil(high) + 3 * multiple)
-    return first, last - (last - first) % multiple
+    """First and end of the pixels around low..high that are there, with room to interpolate.
+
+    Both are multiples of `multiple`, however the crop moves: blocks that are averaged stay the
+    same pixels from frame to frame (a grid that moves along doubles a tracker's tremble).
+    """
+    first = max(0, (math.floor(low) // multiple - 2) * multiple)
+    last = min(end // multiple, math.ceil(high) // multiple + 3) * multiple
+    return first, last
 
 
 def crop_of(

@@ -30,6 +30,7 @@ from quic_transport.params import EXPRESSION_DIM
 
 if TYPE_CHECKING:
     from sender.extractor import TrackedFace
+    from sender.personal.model import PersonalModel
 
 Float64 = NDArray[np.float64]
 
@@ -40,6 +41,7 @@ ALIKE = 0.8  # correlation below which a lag means nothing
 MOVES = math.radians(1.5)  # an angle that varies less has no lag to be measured
 FEWEST = 5  # coefficients that a median takes
 LAGS_MS = np.arange(-60.0, 160.1, 2.0)
+PERSONAL = "personal"
 ANGLES = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
 
 
@@ -201,6 +203,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--extractor", default="facenet", metavar="NAME", help="default facenet")
     add("--reference", default="mediapipe", metavar="NAME",
         help="tracker that 1.00 stands for; default mediapipe")  # fmt: skip
+    add("--avatar", type=Path, metavar="FILE",
+        help="with the personal tracker of this avatar, for a clip of its owner")  # fmt: skip
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     add("--seconds", type=float, default=20.0, metavar="N", help="of each clip; default 20")
     add("--fps", type=float, default=60.0, metavar="N", help="at most so many frames per second")
@@ -216,7 +220,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[str, Track]:
     """Raw and smoothed tracks of a clip by tracker, at the times at which all see a face."""
     from sender.extractor import open_extractor
-    from sender.smoothing import Smoother, settings_of, unsmoothed
+    from sender.personal.extractor import refined
+    from sender.smoothing import ALIGNED, Smoother, settings_of, unsmoothed
     from sender.source import nearest_to_ticks
     from sender.video import read_video
 
@@ -225,7 +230,10 @@ def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[
         for name in dict.fromkeys(names)
     }
     smoothers = {name: Smoother(e.schema, settings_of(e.name)) for name, e in extractors.items()}
-    rows: dict[str, list[TrackedFace]] = {n + kind: [] for n in extractors for kind in ("", "+")}
+    personal = _personal(args.avatar)
+    if personal is not None:
+        smoothers[PERSONAL] = Smoother(extractors[args.extractor].schema, ALIGNED)
+    rows: dict[str, list[TrackedFace]] = {n + kind: [] for n in smoothers for kind in ("", "+")}
     try:
         for frame in nearest_to_ticks(read_video(clip), args.fps):
             if frame.capture_time > args.seconds:
@@ -233,6 +241,8 @@ def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[
             seen = {name: e.extract(frame) for name, e in extractors.items()}
             if not all(seen.values()):
                 continue
+            if personal is not None:
+                seen[PERSONAL] = [refined(personal, frame.image, seen[args.extractor][0])]
             for name, faces in seen.items():
                 rows[name].append(faces[0])
                 rows[name + "+"].append(smoothers[name].step(faces[0], frame.capture_time))
@@ -242,6 +252,19 @@ def tracked(clip: Path, names: Iterable[str], args: argparse.Namespace) -> dict[
     if len(rows[args.extractor]) < 30:
         raise LocalError(f"{clip} shows a face in fewer than 30 frames: choose another clip")
     return {name: track_of(faces) for name, faces in rows.items()}
+
+
+def _personal(avatar: Path | None) -> PersonalModel | None:
+    """The personal tracker in an avatar file; LocalError where it has none."""
+    if avatar is None:
+        return None
+    from quic_transport.avatar_file import load_avatar
+    from sender.personal.model import from_sections
+
+    model = from_sections(load_avatar(avatar).sections)
+    if model is None:
+        raise LocalError(f"{avatar} has no personal tracker: name your own copy of an avatar")
+    return model
 
 
 def main(argv: list[str]) -> int:
@@ -261,8 +284,11 @@ def main(argv: list[str]) -> int:
             "smoothed": tracks[args.extractor + "+"],
             "one_euro": one_euro(raw, 1.0, 20.0),
         }
+        if PERSONAL in tracks:
+            subjects |= {PERSONAL: tracks[PERSONAL], PERSONAL + "_smoothed": tracks[PERSONAL + "+"]}
         for subject, track in subjects.items():
-            result = asdict(compare(tracks[args.reference], track, raw))
+            before = tracks[PERSONAL] if subject.startswith(PERSONAL) else raw
+            result = asdict(compare(tracks[args.reference], track, before))
             name = f"jitter.{clip.stem}.{args.extractor}.{subject}"
             rows += [
                 Row(f"{name}.{field}", value, "ms" if field in LAGS else "")

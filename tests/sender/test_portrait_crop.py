@@ -113,7 +113,8 @@ def test_grey_part_is_what_the_whole_portrait_shows(side: float, u: float, v: fl
     import cv2
 
     rng = np.random.default_rng(0)
-    image = cv2.resize(rng.integers(0, 255, (24, 32, 3)).astype(np.uint8), (640, 480))
+    coarse = rng.integers(0, 255, (24, 32, 3)).astype(np.uint8)
+    image = np.asarray(cv2.resize(coarse, (640, 480)), dtype=np.uint8)
     crop = PortraitCrop(u, v, side)
     grey = crop.grey(image, 128, (16, 3, 110, 101))
     wanted = cv2.cvtColor(crop.apply(image, 128), cv2.COLOR_RGB2GRAY)[3:101, 16:110]
