@@ -1,136 +1,204 @@
 """A head field as named arrays, the form in which it travels and is stored.
 
 The rule: what is written is enough to rebuild the field and nothing else is (no optimiser state);
-everything read is checked against the configuration before it is used. Tables are stored in 8 bits
-per level and table with a scale each (0.02 dB, anchors of the decisions log), networks in 32.
+everything read is checked against the configuration before it is used, and so is the work that
+unpacking it would be. Three forms are read: coded in layers (`nerf.layers`; what is written, a
+beginning of it makes a field too), exact (32 bits, to be coded later), and the 8-bit tables of
+version 1. Names lie in the order in which they are worth sending.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf.bit_grid import decode_grid, encode_grid
 from nerf.config import FieldConfig
 from nerf.expression import ExpressionCode
 from nerf.field import OCCUPANCY_SIZE, Cube, HeadField
+from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, work
 
-VERSION = 1
-MAX_FLOATS = 200_000_000  # of all tables together: what a reader allocates for a stranger
-CLIP = 0.999  # quantile of |weight| that the largest 8-bit code stands for
+VERSION = 2
+MAX_FLOATS = 64_000_000  # of all tables together: what a reader allocates for a stranger (the
+# paper's own field has 46 million)
+
+Section = NDArray[Any]
+Sections = Mapping[str, Section]
 
 
 class WeightsError(ValueError):
     """The arrays are not a head field; the text says which and why."""
 
 
-def to_sections(field: HeadField) -> dict[str, NDArray[np.generic]]:
-    """The field as named arrays."""
+def to_sections(field: HeadField, plan: Plan | None = None, *,
+                exact: bool = False) -> dict[str, Section]:  # fmt: skip
+    """The field as named arrays: by default tables in 8 bits, with a `plan` as small as its prices
+    make them, `exact` in 32 bits."""
+    layers = [] if exact else coded(field.config, field.mean, field.tables, plan)
     config = json.dumps(
         {
             "version": VERSION,
             "field": field.config.to_dict(),
             "cube": [*map(float, field.cube.center), float(field.cube.edge)],
+            "layers": len(layers),
         }
     )
-    out: dict[str, NDArray[np.generic]] = {
+    grid = np.frombuffer(encode_grid(field.occupancy), np.uint8)
+    out: dict[str, Section] = {
         "field.config": np.frombuffer(config.encode(), np.uint8),
         "code.bounds": np.stack([field.code.low, field.code.high, field.code.mean]),
         "code.projection": field.code.projection,
         "pose.correction": field.correction,
-        "occupancy": np.packbits(field.occupancy.ravel() > 0),
+        "occupancy.coded": grid,
     }
+    kind = np.float32 if exact else np.float16
     for i, matrix in enumerate(field.networks):
-        out[f"network.{i}"] = matrix
-    offsets = field.config.offsets()
-    for level in range(field.config.levels):
-        part = slice(offsets[level], offsets[level + 1])
-        out[f"mean.{level}"], out[f"mean.{level}.scale"] = _to_8bit(field.mean[part, :, None])
-        if level < field.config.blended_levels:
-            codes, scales = _to_8bit(field.tables[part])
-            out[f"tables.{level}"], out[f"tables.{level}.scale"] = codes, scales
+        out[f"network.{i}"] = matrix.astype(kind)
+    if exact:
+        return out | {"mean": field.mean, "tables": field.tables}
+    for layer in layers:
+        out |= layer
     return out
 
 
-def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> HeadField:
-    """The field of named arrays; WeightsError if they are not one."""
-
-    def get(name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
-        if name not in sections:
-            raise WeightsError(f"the head's section {name!r} is missing")
-        array = sections[name]
-        if array.dtype != dtype or array.shape != shape:
-            raise WeightsError(
-                f"the head's section {name!r} must be {np.dtype(dtype)} {shape}, "
-                f"not {array.dtype} {array.shape}"
-            )
-        if array.dtype == np.float32 and not np.isfinite(array).all():
-            raise WeightsError(f"the head's section {name!r} has values that are not finite")
-        return array
-
+def from_sections(sections: Sections) -> HeadField:
+    """The field of named arrays; WeightsError if they are not one. Of a field in layers, those
+    after the first may be missing."""
+    read = _Reader(sections)
+    header = read.header()
     try:
-        header = json.loads(bytes(np.asarray(sections["field.config"], np.uint8)).decode())
-        if header["version"] != VERSION:
-            raise WeightsError(f"head format {header['version']} is not known here (1 is)")
+        version, layers = header["version"], header.get("layers", 0)
+        if version not in (1, VERSION):
+            raise WeightsError(f"head format {version} is not known here (1 and {VERSION} are)")
         config = FieldConfig.from_dict(header["field"])
         if config.entries * 4 + config.blended_entries * 4 * config.rank > MAX_FLOATS:
             raise WeightsError("the head's tables are larger than this program accepts")
+        if type(layers) is not int or not 0 <= layers <= MAX_LAYERS:
+            raise WeightsError(f"a head has at most {MAX_LAYERS} layers")
         x, y, z, edge = (float(v) for v in header["cube"])
     except WeightsError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WeightsError(f"the head's configuration cannot be read: {error}") from error
     if not (0.05 <= edge <= 2.0 and max(map(abs, (x, y, z))) <= 2.0):
         raise WeightsError("the head's cube is out of range")
-    k = sections["code.projection"].shape[0] if "code.projection" in sections else 0
-    low, high, mean = get("code.bounds", np.float32, (3, k))
-    projection = _own(get("code.projection", np.float32, (k, config.rank)))
-    code = ExpressionCode(_own(low), _own(high), _own(mean), projection)
-    g, offsets = OCCUPANCY_SIZE, config.offsets()
-    bits = get("occupancy", np.uint8, (g**3 // 8,))
-    table = np.empty((config.entries, 4), np.float32)
+    shape = np.shape(sections.get("code.projection", 0))
+    k = shape[0] if len(shape) == 2 else 0
+    low, high, mean = read.floats("code.bounds", (3, k))
+    code = ExpressionCode(low.copy(), high.copy(), mean.copy(),
+                          read.floats("code.projection", (k, config.rank)))  # fmt: skip
+    networks = [
+        read.floats(f"network.{i}", shape) for i, shape in enumerate(config.network_shapes())
+    ]
+    g = OCCUPANCY_SIZE
+    if version == 1:
+        bits = read.array("occupancy", np.uint8, (g**3 // 8,))
+        occupancy = np.unpackbits(bits).reshape(g, g, g)
+        table, tables = _version_1(read, config)
+    else:
+        occupancy = decode_grid(read.array("occupancy.coded", np.uint8, None), g)
+        table, tables = (
+            _layered(read, config, layers) if layers else (
+                read.floats("mean", (config.entries, 4)),
+                read.floats("tables", (config.blended_entries, 4, config.rank)),
+            )
+        )  # fmt: skip
+    return HeadField(
+        config=config, code=code, cube=Cube((x, y, z), edge), mean=table, tables=tables,
+        networks=networks, occupancy=occupancy,
+        correction=read.floats("pose.correction", (6, 4 + k)),
+    )  # fmt: skip
+
+
+def is_drawable(sections: Sections) -> bool:
+    """Whether a beginning of an avatar's sections, in the order of `to_sections`, is enough for
+    `from_sections`: all that comes before the second layer."""
+    try:
+        header = _Reader(sections).header()
+        config = FieldConfig.from_dict(header["field"])
+        if header.get("layers", 0):
+            last = f"{'tables' if config.blended_levels == config.levels else 'mean'}.0."
+            last += str(config.levels - 1)
+        elif header["version"] == 1:
+            return False  # nothing says where it ends: wait for all of it
+        else:
+            last = "tables"
+    except (WeightsError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return False
+    return last in sections
+
+
+class _Reader:
+    """Sections, each checked as it is taken."""
+
+    def __init__(self, sections: Sections) -> None:
+        self.sections = sections
+
+    def header(self) -> dict[str, Any]:
+        """The configuration's JSON object."""
+        raw = self.array("field.config", np.uint8, None)
+        try:
+            header = json.loads(bytes(raw))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise WeightsError(f"the head's configuration cannot be read: {error}") from error
+        if not isinstance(header, dict):
+            raise WeightsError("the head's configuration is not a JSON object")
+        return header
+
+    def array(self, name: str, dtype: type[np.generic], shape: tuple[int, ...] | None) -> Any:
+        """A section of this type and shape (None: any length, one dimension)."""
+        if name not in self.sections:
+            raise WeightsError(f"the head's section {name!r} is missing")
+        array = self.sections[name]
+        fits = array.ndim == 1 if shape is None else array.shape == shape
+        if array.dtype != dtype or not fits:
+            raise WeightsError(
+                f"the head's section {name!r} must be {np.dtype(dtype)} {shape or '[N]'}, "
+                f"not {array.dtype} {array.shape}"
+            )
+        return array
+
+    def floats(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """A writable, contiguous float32 copy of a finite section in 32 or 16 bits."""
+        half = name in self.sections and self.sections[name].dtype == np.float16
+        array = self.array(name, np.float16 if half else np.float32, shape)
+        if not np.isfinite(array).all():
+            raise WeightsError(f"the head's section {name!r} has values that are not finite")
+        return np.array(array, dtype=np.float32, order="C")
+
+
+def _layered(read: _Reader, config: FieldConfig, layers: int) -> tuple[Any, Any]:
+    for level in range(config.levels):
+        read.array(f"mean.0.{level}", np.uint8, None)
+        if level < config.blended_levels:
+            read.array(f"tables.0.{level}", np.uint8, None)
+    for index in range(layers):
+        if (name := f"steps.{index}") in read.sections or index == 0:
+            steps = read.floats(name, (config.levels, 1 + config.rank))
+            if np.abs(steps).max() > 1e6:
+                raise WeightsError(f"the head's section {name!r} is out of range")
+    for name in read.sections:
+        if name.startswith(("mean.", "tables.")):
+            read.array(name, np.uint8, None)
+    if work(config, layers, read.sections) > MAX_CODED:
+        raise WeightsError("the head's tables are more work than this program accepts")
+    return decoded(config, layers, read.sections)
+
+
+def _version_1(read: _Reader, config: FieldConfig) -> tuple[Any, Any]:
+    """Tables in 8 bits per level and table, with a scale each."""
+    mean = np.empty((config.entries, 4), np.float32)
     tables = np.empty((config.blended_entries, 4, config.rank), np.float32)
+    offsets = config.offsets()
     for level, size in enumerate(config.level_sizes()):
         part = slice(offsets[level], offsets[level + 1])
-        table[part] = _from_8bit(
-            get(f"mean.{level}", np.int8, (size, 4, 1)),
-            get(f"mean.{level}.scale", np.float32, (1,)),
-        )[..., 0]
+        codes = read.array(f"mean.{level}", np.int8, (size, 4, 1))[..., 0]
+        mean[part] = codes * read.floats(f"mean.{level}.scale", (1,))
         if level < config.blended_levels:
-            tables[part] = _from_8bit(
-                get(f"tables.{level}", np.int8, (size, 4, config.rank)),
-                get(f"tables.{level}.scale", np.float32, (config.rank,)),
-            )
-    networks = [
-        _own(get(f"network.{i}", np.float32, shape))
-        for i, shape in enumerate(config.network_shapes())
-    ]
-    return HeadField(
-        config=config,
-        code=code,
-        cube=Cube((x, y, z), edge),
-        mean=table,
-        tables=tables,
-        networks=networks,
-        occupancy=np.unpackbits(bits.view(np.uint8)).reshape(g, g, g),
-        correction=_own(get("pose.correction", np.float32, (6, 4 + k))),
-    )
-
-
-def _own(array: NDArray[np.generic]) -> NDArray[np.float32]:
-    """A writable, contiguous float32 copy."""
-    return np.array(array, dtype=np.float32, order="C")
-
-
-def _to_8bit(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Signed codes [E, 4, B] of values and a scale [B] each table."""
-    clip = np.quantile(np.abs(values), CLIP, axis=(0, 1))
-    scale: NDArray[np.float32] = np.maximum(clip / 127, 1e-12).astype(np.float32)
-    codes: NDArray[np.int8] = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
-    return codes, scale
-
-
-def _from_8bit(codes: NDArray[np.generic], scale: NDArray[np.generic]) -> NDArray[np.float32]:
-    return codes.astype(np.float32) * scale.astype(np.float32)
+            codes = read.array(f"tables.{level}", np.int8, (size, 4, config.rank))
+            tables[part] = codes * read.floats(f"tables.{level}.scale", (config.rank,))
+    return mean, tables
