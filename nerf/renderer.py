@@ -65,15 +65,17 @@ class HeadRenderer:
 
     def render_portrait(self, expression: ArrayLike, rotation: ArrayLike, size: int,
                         view: ArrayLike | None = None,
-                        background: ArrayLike = (1.0, 1.0, 1.0)) -> Rendered:  # fmt: skip
+                        background: ArrayLike = (1.0, 1.0, 1.0),
+                        camera: Camera | None = None) -> Rendered:  # fmt: skip
         """The stabilised portrait for the sender's `rotation` [3] (pitch, yaw, roll, radians).
 
         `view` [3] replaces that rotation on screen (free viewpoint); the tracker's correction
-        still follows what the tracker saw.
+        still follows what the tracker saw. `camera` replaces the portrait's own of `size` pixels.
         """
         shown = rotation if view is None else view
         pose = head_pose(shown, self.distance_m)
-        return self._render(expression, pose, self.portrait(size), rotation, background)
+        camera = self.portrait(size) if camera is None else camera
+        return self._render(expression, pose, camera, rotation, background)
 
     def warm_up(self, size: int) -> None:
         """Compile and touch everything that the first picture would have to wait for."""

@@ -1,0 +1,235 @@
+"""The whole picture of a call: background, torso, head, in the framing of the sender's camera.
+
+The rule: three layers, each over the one below, in the camera's picture; the head is drawn right
+into it, pixel on pixel. A stream without the head's place shows it where it usually was. From
+another viewpoint the head turns and the body stays: it has no other side (docs/full-frame.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nerf.camera import Camera, euler_angles
+from nerf.cpu.pool import WorkerPool
+from nerf.framing import Framing, Place, head_camera
+from nerf.picture_code import PictureError, packed, unpacked
+from nerf.torso import TorsoError, TorsoLayer, torso_from
+from nerf.torso_kernels import layer_over
+from quic_transport.errors import AvatarFileError, LocalError
+from quic_transport.params import FaceParams
+
+PLATE = "plate."
+PLATE_QUALITY = 82
+BLUR = 0.03  # standard deviation of a blurred background, of the picture's longer side
+FULL, HEAD = "full", "head"
+FRAMES = (FULL, HEAD)
+
+Image = NDArray[np.uint8]
+
+
+class Rendered(Protocol):
+    """A head over black, and how much of each pixel it covers."""
+
+    @property
+    def rgb(self) -> Image:
+        """uint8 [h, w, 3]."""
+
+    @property
+    def alpha(self) -> Image:
+        """uint8 [h, w]."""
+
+
+class Renderer(Protocol):
+    """What draws a head into any camera: `nerf.load_head` gives one."""
+
+    @property
+    def portrait_scale(self) -> float:
+        """Portrait widths per metre."""
+
+    def render_portrait(
+        self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None,
+        background: ArrayLike = ..., camera: Camera | None = None,
+    ) -> Rendered:  # fmt: skip
+        """The head that was tracked at `rotation`, turned as `view`, seen by `camera`."""
+
+
+class FullFrame:
+    """Draws the pictures of one call. Not to be called from two threads at once."""
+
+    def __init__(
+        self,
+        framing: Framing,
+        torso: TorsoLayer | None,
+        background: Image,
+        renderer: Renderer,
+        distance_m: float,
+        threads: int | None = None,
+    ) -> None:
+        """`background`: uint8 [H, W, 4], colour times opacity, of the framing's size."""
+        self.framing, self.torso = framing, torso
+        self._background = background
+        self._renderer, self._distance = renderer, distance_m
+        self._pool = WorkerPool(threads)
+        rest = torso.drivers[0, 3:6] if torso is not None else np.zeros(3)
+        self._rest = np.asarray(rest, dtype=np.float64)
+        self.head_px = 0
+        """Draw the head no wider than this and enlarge it; 0: as it comes."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        return self.framing.size
+
+    def draw(self, params: FaceParams, pose: ArrayLike) -> Image:
+        """The picture, uint8 [H, W, 4] colour times opacity and opacity; the head is turned as
+        `pose` [4, 4] says."""
+        offset = self._rest if params.offset is None else params.offset.astype(np.float64)
+        turn = np.asarray(pose, dtype=np.float64)[:3, :3]
+        picture = self._background.copy()
+        if self.torso is not None:
+            self.torso.over(picture, euler_angles(turn), offset, params.expression, self._pool)
+        place = self.framing.place(offset)
+        if self._reaches(place):
+            self._head_over(picture, params, turn, place)
+        return picture
+
+    def _reaches(self, place: Place) -> bool:
+        """Whether any of a head there is in the picture, and it is of a size that makes sense."""
+        width, height = self.framing.size
+        half = place.side / 2
+        return (
+            16 <= place.side <= 4 * max(width, height)
+            and -half < place.u < width + half and -half < place.v < height + half
+        )  # fmt: skip
+
+    def _head_over(self, picture: Image, params: FaceParams, turn: NDArray[np.float64],
+                   place: Place) -> None:  # fmt: skip
+        camera, (x0, y0) = head_camera(place, self._distance, self._renderer.portrait_scale)
+        camera, x0, y0 = within(camera, x0, y0, self.framing.size)
+        whole = (camera.width, camera.height)
+        share = self.head_px / max(whole) if self.head_px else 1.0
+        if share < 1.0:
+            camera = camera.resized(max(1, round(whole[0] * share)),
+                                    max(1, round(whole[1] * share)))  # fmt: skip
+        shown = self._renderer.render_portrait(
+            params.expression, params.rotation, camera.width, view=turn,
+            background=(0.0, 0.0, 0.0), camera=camera,
+        )  # fmt: skip
+        rgb, alpha = shown.rgb, shown.alpha
+        if share < 1.0:
+            import cv2
+
+            rgb = np.asarray(cv2.resize(rgb, whole, interpolation=cv2.INTER_CUBIC))
+            alpha = np.asarray(cv2.resize(alpha, whole, interpolation=cv2.INTER_CUBIC))
+        bounds = np.linspace(0, len(picture), 2 * self._pool.threads + 1).astype(int).tolist()
+
+        def work(band: int) -> None:
+            layer_over(picture, rgb, alpha, x0, y0, bounds[band], bounds[band + 1])
+
+        self._pool.map(work, range(len(bounds) - 1))
+
+
+def within(camera: Camera, x0: int, y0: int, size: tuple[int, int]) -> tuple[Camera, int, int]:
+    """A camera whose picture has its corner at (x0, y0), without what lies beyond `size`."""
+    left, top = max(0, -x0), max(0, -y0)
+    width = max(1, min(camera.width - left, size[0] - x0 - left))
+    height = max(1, min(camera.height - top, size[1] - y0 - top))
+    cut = Camera(camera.fx, camera.fy, camera.cx - left, camera.cy - top, width, height)
+    return cut, x0 + left, y0 + top
+
+
+def opaque(picture: Image) -> Image:
+    """RGBA [H, W, 4] of RGB [H, W, 3]."""
+    return np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+
+
+def over_colour(picture: Image, colour: ArrayLike = (255, 255, 255)) -> Image:
+    """uint8 [H, W, 3]: a picture [H, W, 4] over one colour; itself where it is opaque."""
+    through = 255 - picture[..., 3:].astype(np.uint16)
+    if not through.any():
+        return np.ascontiguousarray(picture[..., :3])
+    below = np.asarray(colour, np.uint16) * through // 255
+    return np.minimum(picture[..., :3] + below, 255).astype(np.uint8)
+
+
+def plate_sections(framing: Framing, plate: Image) -> dict[str, NDArray[Any]]:
+    """The background plate as an avatar keeps it."""
+    return {PLATE + "picture": packed(plate, PLATE_QUALITY), PLATE + "framing": framing.numbers()}
+
+
+def plate_from(sections: Mapping[str, NDArray[Any]]) -> tuple[Framing, Image] | None:
+    """The framing and the plate, uint8 [H, W, 3]; None where the avatar has none, and
+    AvatarFileError where they are bad."""
+    if PLATE + "framing" not in sections:
+        return None
+    try:
+        framing = Framing.of_numbers(sections[PLATE + "framing"])
+        return framing, unpacked(sections[PLATE + "picture"], framing.size, 3)
+    except (ValueError, KeyError, PictureError) as error:
+        raise AvatarFileError(f"the avatar's background is damaged ({error})") from error
+
+
+def background_of(wish: str, plate: Image) -> Image:
+    """uint8 [H, W, 4], colour times opacity: "plate", "blur", "none" (transparent), "#rrggbb", or
+    the path of a picture, which is cut to fill the frame. LocalError for anything else."""
+    height, width = plate.shape[:2]
+    if wish == "plate":
+        return opaque(plate)
+    if wish == "none":
+        return np.zeros((height, width, 4), np.uint8)
+    if wish == "blur":
+        import cv2
+
+        sigma = BLUR * max(width, height)
+        return opaque(np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), np.uint8))
+    if wish.startswith("#"):
+        try:
+            if len(wish) != 7:
+                raise ValueError
+            colour = [int(wish[i : i + 2], 16) for i in (1, 3, 5)]
+        except ValueError:
+            raise LocalError(f"a colour is written like #336699, not {wish!r}") from None
+        return opaque(np.full((height, width, 3), colour, np.uint8))
+    return opaque(filling(wish, width, height))
+
+
+def filling(path: str, width: int, height: int) -> Image:
+    """The picture at `path`, as large as needed to fill the frame, cut evenly."""
+    import cv2
+
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise LocalError(f"--background {path} cannot be read ({error.strerror or error}): name "
+                         "plate, blur, none, #rrggbb or a picture") from error  # fmt: skip
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise LocalError(f"--background {path} is not a picture: name a PNG, JPEG or WebP file")
+    scale = max(width / image.shape[1], height / image.shape[0])
+    w = max(width, math.ceil(image.shape[1] * scale - 1e-6))
+    h = max(height, math.ceil(image.shape[0] * scale - 1e-6))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    image = cv2.resize(image, (w, h), interpolation=how)
+    x, y = (w - width) // 2, (h - height) // 2
+    return np.ascontiguousarray(image[y : y + height, x : x + width, ::-1], dtype=np.uint8)
+
+
+def open_full_frame(sections: Mapping[str, NDArray[Any]], renderer: Renderer, distance_m: float,
+                    background: str = "plate",
+                    threads: int | None = None) -> FullFrame | None:  # fmt: skip
+    """What draws the whole picture of an avatar; None where it has no plate."""
+    found = plate_from(sections)
+    if found is None:
+        return None
+    framing, plate = found
+    try:
+        torso = torso_from(sections, framing)
+    except TorsoError as error:
+        raise AvatarFileError(str(error)) from error
+    return FullFrame(framing, torso, background_of(background, plate), renderer, distance_m,
+                     threads)  # fmt: skip
