@@ -2,8 +2,9 @@
 
 The rule: nothing in a file is believed. Every size is checked against a limit and against the
 bytes that are there before anything is allocated, arrays have plain number types only, and the
-SHA-256 at the end must fit; `decode_avatar` fed arbitrary bytes raises only `AvatarFileError`.
-The bytes are laid out in docs/wire-format.md, "Avatar file".
+SHA-256 at the end must fit; a beginning of a file is read by the hashes in its table. Both readers
+raise only `AvatarFileError` on any bytes. Written is version 2; version 1, without those hashes, is
+read. The bytes are laid out in docs/wire-format.md, "Avatar file".
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from quic_transport.avatar_meta import AvatarMeta, meta_from_json
 from quic_transport.errors import AvatarFileError, LocalError
 
 MAGIC = b"\x89FWA\r\n\x1a\n"  # as PNG's: not text, and newline conversion destroys it
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
 HEAD = struct.Struct("<8sHHI")  # magic, version, number of sections, bytes of metadata
 SECTION = struct.Struct("<BBBB")  # bytes of name, dtype, compression, dimensions
 SIZES = struct.Struct("<QQQ")  # offset, stored bytes, raw bytes
 HASH_BYTES = 32
+SHORT_HASH_BYTES = 16  # of a section's stored bytes, and of head, description and table
 
 MAX_METADATA_BYTES = 1 << 20
 MAX_SECTIONS = 256
@@ -78,6 +81,22 @@ class _Section:
     offset: int
     stored_bytes: int
     raw_bytes: int
+    digest: bytes
+    """The beginning of its stored bytes' SHA-256; empty in version 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AvatarPrefix:
+    """What the beginning of a file holds."""
+
+    avatar: AvatarFile
+    """The description, and the sections that are there whole, each verified by its own hash."""
+
+    share: float
+    """Bytes of those sections over bytes of all, 0..1."""
+
+    size: int
+    """Bytes of the whole file."""
 
 
 def encode_avatar(avatar: AvatarFile) -> bytes:
@@ -87,10 +106,10 @@ def encode_avatar(avatar: AvatarFile) -> bytes:
         raise LocalError(f"an avatar's metadata has at most {MAX_METADATA_BYTES} bytes")
     packed = {name: _pack(array) for name, array in avatar.sections.items()}
     table_bytes = sum(
-        SECTION.size + len(name) + 4 * array.ndim + SIZES.size
+        SECTION.size + len(name) + 4 * array.ndim + SIZES.size + SHORT_HASH_BYTES
         for name, array in avatar.sections.items()
     )
-    offset = HEAD.size + len(metadata) + table_bytes
+    offset = HEAD.size + len(metadata) + table_bytes + SHORT_HASH_BYTES
     parts = [HEAD.pack(MAGIC, VERSION, len(packed), len(metadata)), metadata]
     for name, array in avatar.sections.items():
         compression, data = packed[name]
@@ -99,7 +118,9 @@ def encode_avatar(avatar: AvatarFile) -> bytes:
         parts.append(name.encode("ascii"))
         parts.append(struct.pack(f"<{array.ndim}I", *array.shape))
         parts.append(SIZES.pack(offset, len(data), array.nbytes))
+        parts.append(_short_hash(data))
         offset += len(data)
+    parts.append(_short_hash(b"".join(parts)))
     parts.extend(data for _, data in packed.values())
     digest = hashlib.sha256()
     for part in parts:
@@ -112,19 +133,52 @@ def decode_avatar(data: bytes) -> AvatarFile:
     if len(data) > MAX_FILE_BYTES:
         raise AvatarFileError(f"an avatar file has at most {MAX_FILE_BYTES >> 20} MB")
     view = memoryview(data)
-    count, metadata = _read_head(view)
+    version, count, metadata = _read_head(view)
     body = view[:-HASH_BYTES]
     if hashlib.sha256(body).digest() != view[-HASH_BYTES:]:
         raise AvatarFileError("the avatar file is damaged: its SHA-256 does not fit; get it again")
     meta = meta_from_json(metadata)
-    table = _read_table(body, HEAD.size + len(metadata), count)
+    table, end = _read_table(body, HEAD.size + len(metadata), version, count)
+    if end != len(body):
+        raise AvatarFileError(f"the avatar's sections end at byte {end}, the file at {len(body)}")
     return AvatarFile(meta, {section.name: _unpack(body, section) for section in table})
+
+
+def decode_avatar_prefix(data: bytes) -> AvatarPrefix | None:
+    """What can be had of the first bytes of a file; None where even description and table are not
+    there yet. Version 1 must be there whole. Only `AvatarFileError` on any bytes.
+
+    A section that came whole but damaged is an error: the rest would be in vain.
+    """
+    view = memoryview(data)
+    if len(view) < HEAD.size:
+        if bytes(view[: len(MAGIC)]) != MAGIC[: len(view)]:
+            raise AvatarFileError("not an avatar file: it does not start as one")
+        return None
+    version, count, length = _checked_head(view)
+    if version == 1 or len(view) < HEAD.size + length:
+        return None
+    metadata = bytes(view[HEAD.size : HEAD.size + length])
+    try:
+        table, end = _read_table(view, HEAD.size + length, version, count)
+    except _TruncatedError:
+        return None
+    meta = meta_from_json(metadata)
+    here: dict[str, Array] = {}
+    done = 0
+    for section in table:
+        if section.offset + section.stored_bytes > len(view):
+            break
+        here[section.name] = _unpack(view, section)
+        done += section.stored_bytes
+    total = sum(section.stored_bytes for section in table)
+    return AvatarPrefix(AvatarFile(meta, here), done / total if total else 1.0, end + HASH_BYTES)
 
 
 def read_meta(data: bytes) -> AvatarMeta:
     """The description alone. The first `HEAD.size + MAX_METADATA_BYTES` bytes of a file are
     enough; neither the arrays nor the hash are looked at."""
-    return meta_from_json(_read_head(memoryview(data))[1])
+    return meta_from_json(_read_head(memoryview(data))[2])
 
 
 def avatar_id(data: bytes) -> str:
@@ -132,31 +186,50 @@ def avatar_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_head(view: memoryview) -> tuple[int, bytes]:
-    """Number of sections and the metadata's bytes."""
+class _TruncatedError(AvatarFileError):
+    """The bytes end before what they announce."""
+
+
+def _short_hash(data: bytes | memoryview) -> bytes:
+    return hashlib.sha256(data).digest()[:SHORT_HASH_BYTES]
+
+
+def _read_head(view: memoryview) -> tuple[int, int, bytes]:
+    """Version, number of sections and the metadata's bytes."""
     if len(view) < HEAD.size:
         raise AvatarFileError(f"not an avatar file: {len(view)} bytes are too few")
+    version, count, length = _checked_head(view)
+    return version, count, bytes(_take(view, HEAD.size, length))
+
+
+def _checked_head(view: memoryview) -> tuple[int, int, int]:
+    """Version, number of sections, bytes of metadata of at least `HEAD.size` bytes."""
     magic, version, count, length = HEAD.unpack_from(view)
     if magic != MAGIC:
         raise AvatarFileError("not an avatar file: it does not start as one")
-    if version != VERSION:
+    if version not in VERSIONS:
         raise AvatarFileError(
-            f"the avatar file has format version {version}, this program reads {VERSION}:"
+            f"the avatar file has format version {version}, this program reads 1 and {VERSION}:"
             " update facewire, or train the avatar again"
         )
     if count > MAX_SECTIONS:
         raise AvatarFileError(f"an avatar file has at most {MAX_SECTIONS} sections, not {count}")
     if length > MAX_METADATA_BYTES:
         raise AvatarFileError(f"the avatar's metadata has {length} bytes, too many")
-    return count, bytes(_take(view, HEAD.size, length))
+    return version, count, length
 
 
-def _read_table(body: memoryview, at: int, count: int) -> list[_Section]:
-    """The section table that starts at `at`; the payloads must fill the rest without a gap."""
+def _read_table(view: memoryview, at: int, version: int, count: int) -> tuple[list[_Section], int]:
+    """The section table that starts at `at`, and where the payloads end, which must follow it and
+    each other without a gap."""
     table: list[_Section] = []
     for _ in range(count):
-        section, at = _read_section(body, at)
+        section, at = _read_section(view, at, version)
         table.append(section)
+    if version > 1:
+        if _take(view, at, SHORT_HASH_BYTES) != _short_hash(view[:at]):
+            raise AvatarFileError("the avatar file's table is damaged; get it again")
+        at += SHORT_HASH_BYTES
     if len({section.name for section in table}) != count:
         raise AvatarFileError("two sections of the avatar file have the same name")
     if sum(section.raw_bytes for section in table) > MAX_RAW_BYTES:
@@ -165,12 +238,10 @@ def _read_table(body: memoryview, at: int, count: int) -> list[_Section]:
         if section.offset != at:
             raise AvatarFileError(f"section {section.name} does not follow the one before it")
         at += section.stored_bytes
-    if at != len(body):
-        raise AvatarFileError(f"the avatar's sections end at byte {at}, the file at {len(body)}")
-    return table
+    return table, at
 
 
-def _read_section(body: memoryview, at: int) -> tuple[_Section, int]:
+def _read_section(body: memoryview, at: int, version: int) -> tuple[_Section, int]:
     """One checked row of the table, and where the next one starts."""
     name_bytes, dtype, compression, dims = SECTION.unpack(_take(body, at, SECTION.size))
     at += SECTION.size
@@ -189,13 +260,15 @@ def _read_section(body: memoryview, at: int) -> tuple[_Section, int]:
         raise AvatarFileError(f"section {name} has {raw} bytes, which is not its shape {shape}")
     if stored != raw if compression == STORED else raw > MAX_ZLIB_RATIO * stored:
         raise AvatarFileError(f"section {name} cannot unpack {stored} bytes to {raw}")
-    section = _Section(name, DTYPES[dtype], compression, shape, offset, stored, raw)
-    return section, at + SIZES.size
+    at += SIZES.size
+    digest = bytes(_take(body, at, SHORT_HASH_BYTES)) if version > 1 else b""
+    section = _Section(name, DTYPES[dtype], compression, shape, offset, stored, raw, digest)
+    return section, at + len(digest)
 
 
 def _take(view: memoryview, at: int, count: int) -> memoryview:
     if at + count > len(view):
-        raise AvatarFileError(f"the avatar file is truncated: it ends at byte {len(view)}")
+        raise _TruncatedError(f"the avatar file is truncated: it ends at byte {len(view)}")
     return view[at : at + count]
 
 
@@ -212,6 +285,8 @@ def _pack(array: Array) -> tuple[int, bytes]:
 def _unpack(body: memoryview, section: _Section) -> Array:
     """A read-only array; deflate never gets more room than the table claims, plus one byte."""
     data: memoryview | bytes = _take(body, section.offset, section.stored_bytes)
+    if section.digest and _short_hash(data) != section.digest:
+        raise AvatarFileError(f"section {section.name} is damaged: get the avatar again")
     if section.compression == ZLIB:
         inflate = zlib.decompressobj()
         try:
