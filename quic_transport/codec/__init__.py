@@ -12,8 +12,11 @@ from quic_transport.codec.profile import (
     sequence_distance,
 )
 from quic_transport.codec.quantizer import Quantizer
+from quic_transport.codec.rc import RcDecoder, RcEncoder, RcProfile
 
-ALL: tuple[Profile, ...] = (Eg0Profile(), Eg0Profile(offset=True))
+ALL: tuple[Profile, ...] = (
+    Eg0Profile(), Eg0Profile(offset=True), RcProfile(), RcProfile(offset=True),
+)  # fmt: skip
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in ALL}
 
 __all__ = [
@@ -27,6 +30,9 @@ __all__ = [
     "ParameterEncoder",
     "Profile",
     "Quantizer",
+    "RcDecoder",
+    "RcEncoder",
+    "RcProfile",
     "Reference",
     "Terms",
     "sequence_distance",
