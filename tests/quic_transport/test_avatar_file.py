@@ -174,7 +174,7 @@ def test_signed_file_with_any_byte_changed_gives_an_avatar_or_avatar_file_error(
                 accepted += decode_avatar(signed(broken)).sections["w"].size == 200
             except (AvatarFileError, KeyError):
                 pass
-    assert accepted > len(body)  # e.g. digits of the metadata may change
+    assert accepted > 100  # e.g. digits of the metadata may change
 
 
 @given(st.binary(max_size=200), st.booleans())
