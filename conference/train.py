@@ -236,6 +236,8 @@ class Run:
         wall, cpu = time.perf_counter(), time.process_time()
         if self.fitting is not None and self.fitting.due(self.progress()):
             self.fitting.update(announce)
+            if self.request.seconds is not None:
+                self.fitting.pass_over((time.perf_counter() - wall) / self.request.seconds)
         self.samples += self.trainer.step(self.progress()).samples
         self.spent += time.perf_counter() - wall
         self.cpu += time.process_time() - cpu

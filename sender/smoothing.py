@@ -84,7 +84,7 @@ class SmoothingSettings:
         return np.array([f.cutoff_hz for f in follows]), trembles
 
 
-SETTINGS = {"facenet": SmoothingSettings(coefficient_noise=0.15, angle_noise=0.6)}
+SETTINGS = {"facenet": SmoothingSettings(coefficient_noise=0.15, angle_noise=0.75)}
 """By the beginning of the extractor's name; the defaults are MediaPipe's."""
 
 

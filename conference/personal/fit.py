@@ -167,23 +167,28 @@ def box_of(surface: Surface, camera: tuple[float, float]) -> Float32:
 
 def _shades_by_feature(f: Float64, shades: Float32, weights: Float32) -> tuple[Float32, Float32]:
     """Ridge regression point by point, weighted by how well the point was seen: [F, K] and the
-    standard deviation [K] that remains."""
-    n, k = weights.shape
+    standard deviation [K] that remains.
+
+    All points' normal equations come out of one matrix product, weights by pairs of features.
+    """
+    n = len(shades)
     scale = np.maximum(f.std(axis=0), 0.02)
     scale[0] = 1.0
-    z = f / scale
-    w = weights.astype(np.float64) + 1e-4
+    z = (f / scale).astype(np.float32)
+    w = weights + np.float32(1e-4)
+    one, other = np.triu_indices(FEATURES)
+    pairs = (w.T @ (z[:, one] * z[:, other])).astype(np.float64)  # [K, F (F + 1) / 2]
+    normal = np.empty((w.shape[1], FEATURES, FEATURES))
+    normal[:, one, other] = normal[:, other, one] = pairs
     penalty = RIDGE * n * np.eye(FEATURES)
     penalty[0, 0] = 1e-6
-    appearance = np.empty((FEATURES, k), np.float32)
-    spread = np.empty(k, np.float32)
-    for p in range(k):
-        zw = z * w[:, p : p + 1]
-        c = shades[:, p].astype(np.float64)
-        a = np.linalg.solve(zw.T @ z + penalty * w[:, p].mean(), zw.T @ c)
-        appearance[:, p] = a / scale
-        spread[p] = np.sqrt((w[:, p] * (c - z @ a) ** 2).sum() / w[:, p].sum())
-    return appearance, np.sqrt(spread**2 + SPREAD_FLOOR**2).astype(np.float32)
+    normal += penalty * w.mean(axis=0)[:, None, None]
+    told = ((w * shades).T @ z).astype(np.float64)  # [K, F]
+    appearance = np.linalg.solve(normal, told[..., None])[..., 0].T  # [F, K]
+    left = shades - z @ appearance.astype(np.float32)
+    spread = np.sqrt((w * left**2).sum(axis=0) / w.sum(axis=0))
+    found = (appearance / scale[:, None]).astype(np.float32)
+    return found, np.sqrt(spread**2 + SPREAD_FLOOR**2).astype(np.float32)
 
 
 def most_telling(spread: Float32, slopes: Float64, seen: Float32) -> NDArray[np.int64]:

@@ -1,9 +1,10 @@
 """The personal tracker of one training run: when it is fitted, and what it is worth.
 
-The rule: field and tracker take turns. At MOMENTS of the run the person's brightness is read off
-the pictures at the poses believed by then, the tracker is laid onto every training frame, and the
-field goes on with what it found; after the last moment poses stay as the tracker gives them, so
-that the field learns to look right under what a live sender will send.
+The rule: field and tracker take turns. At MOMENTS of the run (where time is short, the first and
+the last of them) the person's brightness is read off the pictures at the poses believed by then,
+the tracker is laid onto every training frame, and the field goes on with what it found; after the
+last moment poses stay as the tracker gives them, so that the field learns to look right under what
+a live sender will send.
 """
 
 from __future__ import annotations
@@ -38,8 +39,13 @@ from sender.smoothed_track import smoothed_track
 
 MOMENTS = (0.25, 0.5, 0.75)
 """Shares of the run after which the tracker is fitted; after the last one poses stay."""
+DEAR = 0.08
+"""Share of a run's time that a fit may cost; where it costs more, the moments between the first
+and the last one pass without."""
 LEAST_FRAMES = 100
 """Training frames below which there is too little to fit."""
+LEAST_POINTS = 100
+"""Points of a surface below which there is nothing to lay onto a picture."""
 Report = Callable[[str], None]
 
 
@@ -79,6 +85,11 @@ class PersonalFitting:
         """Whether a moment has come."""
         return self.done < len(MOMENTS) and progress >= MOMENTS[self.done]
 
+    def pass_over(self, cost: float) -> None:
+        """After a fit that cost this share of the run: leave out moments that are too dear."""
+        if cost > DEAR:
+            self.done = max(self.done, len(MOMENTS) - 1)
+
     def update(self, report: Report) -> None:
         """Fit the tracker to the trainer's present state, and the trainer to the tracker."""
         trainer = self._trainer
@@ -88,6 +99,10 @@ class PersonalFitting:
         tracked = Tracked(self._set.rotation[:n], self._set.expression[:n].astype(np.float64),
                           believed, self._refined)  # fmt: skip
         surface = surface_of(trainer)
+        if len(surface) < LEAST_POINTS:
+            report("the head has no surface yet: this fit is left out")
+            self.done += 1
+            return
         pivot = np.array(trainer.field.cube.center)
         model = fit_model(surface, pivot, tracked, self.portrait,
                           (self._set.distance_m, self._set.scale), self._threads)  # fmt: skip

@@ -10,7 +10,7 @@ Reference: docs/model-card-facenet.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,6 @@ SEARCH_TILES = 4
 """Tiles of a close look; the first one takes all."""
 
 Image = NDArray[np.uint8]
-Refine = Callable[[Frame, TrackedFace, FaceReading], TrackedFace]
 
 
 class FacenetExtractor:
@@ -44,13 +43,11 @@ class FacenetExtractor:
 
     schema = "arkit46"
 
-    def __init__(self, refine: Refine | None = None, *, weights: Path | None = None) -> None:
-        """`refine` makes a personal tracker of this one: it gets every face with what PE-Net said
-        about it, and gives back the face to be sent. `weights`: a folder of other networks."""
+    def __init__(self, *, weights: Path | None = None) -> None:
+        """`weights`: a folder of other networks."""
         self.name = f"facenet-{fingerprint(weights)}"
         self._reader = FaceReader(weights)
         self._detector = FaceDetector(weights)
-        self._refine = refine
         self._tracks: list[Track] = []
         self._size = (0, 0)
         self._looked_at = -math.inf
@@ -74,11 +71,8 @@ class FacenetExtractor:
         if not self._tracks:
             self._search(image, now, lost)
         self._alone = 0 if self._tracks else self._alone + 1
-        faces = [(track.reading, self._face(frame, track.reading)) for track in self._tracks]
-        faces.sort(key=lambda pair: -pair[1].crop.side)
-        if self._refine is None:
-            return [face for _, face in faces]
-        return [self._refine(frame, face, reading) for reading, face in faces]
+        faces = [self._face(frame, track.reading) for track in self._tracks]
+        return sorted(faces, key=lambda face: -face.crop.side)
 
     def read(self, image: Image, crop: FaceCrop) -> FaceReading:
         """What PE-Net says about one crop: no tracking, no state."""

@@ -105,3 +105,33 @@ def test_sets_that_cannot_have_a_personal_tracker_are_known(painted_set: Path) -
     assert not PersonalFitting.fits(replace(whole, extractor="truth"))
     assert not PersonalFitting.fits(replace(whole, train_count=50))
     assert not PersonalFitting.fits(replace(whole, folder=painted_set / "nowhere"))
+
+
+@pytest.mark.parametrize(("cost", "times"), [(0.01, 3), (0.2, 2)])
+def test_dear_fits_leave_the_middle_moment_out(
+    painted_set: Path, tmp_path: Path, cost: float, times: int
+) -> None:
+    run = Run(
+        parse([str(painted_set), "-o", str(tmp_path / "b.fwa"), "--threads", "1"]), painted_set
+    )
+    fitting, fits = run.fitting, 0
+    assert fitting is not None
+    for _ in range(90):
+        run.trainer.step()
+    for progress in np.linspace(0, 1, 30):
+        if fitting.due(progress):
+            fitting.update(lambda _: None)
+            fitting.pass_over(cost)
+            fits += 1
+    assert fits == times
+    assert run.trainer.poses_fixed
+
+
+def test_a_head_without_a_surface_gets_no_personal_tracker(
+    painted_set: Path, tmp_path: Path
+) -> None:
+    argv = [str(painted_set), "-o", str(tmp_path / "b.fwa"), "--threads", "1", "--steps", "4"]
+    assert facewire.main(["train", *argv]) == 0
+    avatar = load_avatar(tmp_path / "b.fwa")
+    assert from_sections(avatar.sections) is None
+    assert "psnr with a correction" in avatar.meta.provenance

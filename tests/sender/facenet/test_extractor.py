@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from sender.extractor import TrackedFace
 from sender.facenet.crop import FaceCrop
 from sender.facenet.extractor import FacenetExtractor
 from sender.facenet.follow import Track, acquired, off
-from sender.facenet.reader import FaceReading
 from sender.frames import Frame
 from tests.sender.facenet.acted import (
     FRAMES,
@@ -144,20 +142,6 @@ def test_extractor_other_picture_size_starts_afresh() -> None:
     extractor.extract(frame(0, picture(0)))
     faces = extractor.extract(frame(1, placed(picture(0), 500, 300, 350, 150, 280)))
     assert abs(faces[0].crop.u - 350) < 40
-
-
-def test_extractor_hands_the_reading_to_the_personal_tracker() -> None:
-    got: list[FaceReading] = []
-
-    def refine(frame: Frame, face: TrackedFace, reading: FaceReading) -> TrackedFace:
-        got.append(reading)
-        return replace(face, confidence=0.25)
-
-    faces = FacenetExtractor(refine).extract(frame(0, picture(0)))
-    assert [face.confidence for face in faces] == [0.25]
-    assert got[0].features.shape == (256,)
-    assert np.allclose(got[0].landmarks, faces[0].landmarks, atol=1e-3)
-    assert isinstance(got[0].crop, FaceCrop)
 
 
 def test_extractor_portrait_is_as_far_as_the_full_camera_says() -> None:
