@@ -143,7 +143,7 @@ class RcEncoder:
         wanted = self._wanted(params) - prediction
         residuals = self._costs.rounded(wanted / STEPS[self.step], kind, self.step)
         writer = FractionWriter()
-        write_step(writer, self.step, before.step if before is not None else USUAL_STEP)
+        write_step(writer, self.step, before.step if before is not None else None)
         shapes = Shapes(self._tables, kind, self.step)
         for residual in residuals.tolist():
             write_residual(writer, self._tables, shapes, residual)
@@ -197,7 +197,7 @@ class RcDecoder:
 
     def _read(self, payload: bytes, before: Coded | None, kind: int) -> Coded:
         reader = FractionReader(payload)
-        step = read_step(reader, before.step if before is not None else USUAL_STEP)
+        step = read_step(reader, before.step if before is not None else None)
         shapes = Shapes(self._tables, kind, step)
         residuals = [read_residual(reader, self._tables, shapes) for _ in range(self._count)]
         reader.finish()

@@ -24,8 +24,9 @@ from quic_transport.errors import CodecError
 STEPS = (16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724)
 """The ladder: a residual's step in fine units, two per octave."""
 USUAL_STEP = 4
-SAME_SHARE = 30720  # of TOTAL: the step is the reference's (a keyframe's: the usual one)
-OTHER_SHARE = 186  # each of the eleven others, in the order of the ladder; 2 are left over
+STEP_SHARES = ((21845, 993), (30722, 186))
+"""Of TOTAL, for keyframes and predicted frames: the step is the expected one (USUAL_STEP, the
+reference's); each of the eleven others, in the order of the ladder."""
 PER_STEP = 2  # shapes per rung of the ladder: four per octave
 WIDEST = SHAPES - 1
 MOST_SHIFT = 10  # shapes that liveliness moves, either way
@@ -72,25 +73,27 @@ class Shapes:
         self._at += 1
 
 
-def write_step(writer: FractionWriter, step: int, usual: int) -> None:
-    """The rung of the ladder, where `usual` is to be expected."""
+def write_step(writer: FractionWriter, step: int, before: int | None) -> None:
+    """The rung of the ladder; `before`: the reference's, None in a keyframe."""
+    usual = USUAL_STEP if before is None else before
+    same, other = STEP_SHARES[before is not None]
     if step == usual:
-        writer.write(0, SAME_SHARE)
+        writer.write(0, same)
     else:
-        writer.write(SAME_SHARE + OTHER_SHARE * (step - (step > usual)), OTHER_SHARE)
+        writer.write(same + other * (step - (step > usual)), other)
 
 
-def read_step(reader: FractionReader, usual: int) -> int:
+def read_step(reader: FractionReader, before: int | None) -> int:
     """What `write_step` wrote."""
+    usual = USUAL_STEP if before is None else before
+    same, other = STEP_SHARES[before is not None]
     at = reader.peek()
-    if at < SAME_SHARE:
-        reader.take(0, SAME_SHARE)
+    if at < same:
+        reader.take(0, same)
         return usual
-    other = (at - SAME_SHARE) // OTHER_SHARE
-    if other >= len(STEPS) - 1:
-        raise CodecError("a frame's step is not on the ladder")
-    reader.take(SAME_SHARE + OTHER_SHARE * other, OTHER_SHARE)
-    return other + (other >= usual)
+    rung = (at - same) // other
+    reader.take(same + other * rung, other)
+    return rung + (rung >= usual)
 
 
 def split(residual: int, low: int) -> tuple[int, int]:
@@ -140,4 +143,4 @@ def read_residual(reader: FractionReader, tables: Tables, shapes: Shapes) -> int
     return residual
 
 
-assert SAME_SHARE + 11 * OTHER_SHARE <= TOTAL
+assert all(same + (len(STEPS) - 1) * other == TOTAL for same, other in STEP_SHARES)
