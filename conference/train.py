@@ -61,6 +61,8 @@ class TrainRequest:
     """The tracker, for a video; a training set has its own."""
     models: Path | None = None
     """Folder of the tracker's model files, for a video."""
+    avatar_size: str = "default"
+    """One of `conference.avatar_size.SIZES`."""
 
 
 def parse(argv: list[str]) -> TrainRequest:
@@ -83,6 +85,12 @@ def parse(argv: list[str]) -> TrainRequest:
         help="the tracker, for a video; default facenet",
     )
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
+    add(
+        "--avatar-size",
+        choices=("small", "default", "full"),
+        default="default",
+        help="small: at most 1 MB travel in a call; full: 32 bits, to be repacked later",
+    )
     request = TrainRequest(**vars(p.parse_args(argv)))
     for name, low in (("steps", 1), ("seconds", 1.0), ("size", 32), ("threads", 1)):
         value = getattr(request, name)
@@ -286,18 +294,19 @@ class Run:
     def _write_avatar(self, scores: dict[str, Likeness]) -> int:
         import numpy as np
 
-        from nerf.weights import to_sections
-        from quic_transport.avatar_file import AvatarFile, AvatarMeta, save_avatar
+        from conference.avatar_size import Views, stored
+        from quic_transport.avatar_file import AvatarMeta, save_avatar
         from quic_transport.params import ParamBounds
         from sender.personal import model as personal
 
         t, count = self.trainset, self.trainer.count
         expression = t.expression[:count].astype(np.float64)
         rotation = t.rotation[:count]
-        sections = to_sections(self.trainer.field)
+        sections: dict[str, Any] = {}
         if self.fitting is not None and self.fitting.model is not None:
             expression, rotation = self.fitting.sent()
             sections |= personal.to_sections(self.fitting.model)
+        sections |= self._codec_tables()
         facts: dict[str, str | int | float] = {
             "preset": self.request.preset, "device": self.device,
             "steps": self.trainer.step_index, "train_frames": count,
@@ -321,8 +330,24 @@ class Run:
             created=datetime.now(UTC).isoformat(timespec="seconds"), provenance=facts,
         )  # fmt: skip
         self.request.output.parent.mkdir(parents=True, exist_ok=True)
-        save_avatar(self.request.output, AvatarFile(meta, sections))
+        avatar = stored(
+            meta, self.trainer.field, sections, Views.of_training(self.trainer.codes, rotation),
+            size=self.request.avatar_size, threads=self.trainer.pool.threads, report=announce,
+        )  # fmt: skip
+        save_avatar(self.request.output, avatar)
         return self.request.output.stat().st_size
+
+    def _codec_tables(self) -> dict[str, Any]:
+        """What profile rc needs; nothing where there is too little to learn it from."""
+        from conference.codec_enrol import codec_sections
+        from nerf.renderer import HeadRenderer
+
+        t = self.trainset
+        head = HeadRenderer(self.trainer.field, t.distance_m, t.scale, device=self.device)
+        try:
+            return codec_sections(head, self.fitting and self.fitting.model, t)
+        finally:
+            head.close()
 
     def _report(self, scores: dict[str, Likeness], size: int, interrupted: bool) -> None:
         speed = self.samples / max(self.cpu, 1e-9) / 1e6
