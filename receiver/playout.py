@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from quic_transport.params import EXPRESSION_DIM, FaceParams
+from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams
 
 FloatArray = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ class Slot:
     sequence: int = field(compare=False)
     """The frame's number in its stream."""
     vector: FloatArray = field(compare=False)
-    """Float32 [49]: expression, then rotation (radians)."""
+    """Float32 [49]: expression, then rotation (radians); [52] with the head's offset."""
     used: bool = field(default=False, compare=False)
     """Whether a sample has drawn on it."""
     reached: bool = field(default=False, compare=False)
@@ -97,16 +97,32 @@ def wrapped(angle: FloatArray) -> FloatArray:
 
 
 def blend(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
-    """The vector [49] at `weight` between a (0) and b (1, or more: extrapolated), float32.
+    """The vector [49] or [52] at `weight` between a (0) and b (1, or more: extrapolated), float32.
 
     Angles take the short way round; expressions stay in [0, 1].
     """
+    angles = slice(EXPRESSION_DIM, PARAM_DIM)
     step = b - a
-    step[EXPRESSION_DIM:] = wrapped(step[EXPRESSION_DIM:])
+    step[angles] = wrapped(step[angles])
     out = a + np.float32(weight) * step
     out[:EXPRESSION_DIM] = np.clip(out[:EXPRESSION_DIM], 0.0, 1.0)
-    out[EXPRESSION_DIM:] = wrapped(out[EXPRESSION_DIM:])
+    out[angles] = wrapped(out[angles])
     return out
+
+
+def vector_of(params: FaceParams) -> FloatArray:
+    """What is blended of a frame: its 49 numbers and, where it has one, its offset."""
+    if params.offset is None:
+        return params.vector()
+    return np.concatenate([params.vector(), params.offset])
+
+
+def params_of(vector: FloatArray, capture_time: float) -> FaceParams:
+    """The inverse of `vector_of`."""
+    face = FaceParams.from_vector(vector[:PARAM_DIM], capture_time)
+    if len(vector) == PARAM_DIM:
+        return face
+    return FaceParams(face.expression, face.rotation, capture_time, vector[PARAM_DIM:])
 
 
 class PlayoutBuffer:
@@ -128,7 +144,7 @@ class PlayoutBuffer:
     def push(self, sequence: int, params: FaceParams, now: float) -> None:
         """Take a decoded frame that arrived at `now`; one of a known instant is superseded."""
         self._note_transit(now - params.capture_time, now)
-        slot = Slot(params.capture_time, sequence, params.vector())
+        slot = Slot(params.capture_time, sequence, vector_of(params))
         newest = self._slots[-1].capture_time if self._slots else -math.inf
         overtaken = slot.capture_time < self._media and slot.capture_time < newest
         if overtaken or any(s.capture_time == slot.capture_time for s in self._slots):
@@ -200,7 +216,7 @@ class PlayoutBuffer:
         for slot in used:
             slot.used = True
         self._drop(max(0, at - 2))  # the current frame and the one before it (for its motion)
-        params = FaceParams.from_vector(vector, media)
+        params = params_of(vector, media)
         return PlayoutSample(params, media, tuple(s.sequence for s in used), tuple(reached), held)
 
     def _vector_at(self, media: float, at: int) -> tuple[FloatArray, list[Slot], bool]:
