@@ -295,6 +295,7 @@ class Run:
         import numpy as np
 
         from conference.avatar_size import Views, stored
+        from conference.codec_enrol import codec_sections
         from quic_transport.avatar_file import AvatarMeta, save_avatar
         from quic_transport.params import ParamBounds
         from sender.personal import model as personal
@@ -306,7 +307,8 @@ class Run:
         if self.fitting is not None and self.fitting.model is not None:
             expression, rotation = self.fitting.sent()
             sections |= personal.to_sections(self.fitting.model)
-        sections |= self._codec_tables()
+        model = self.fitting.model if self.fitting is not None else None
+        sections |= codec_sections(self.trainer.field, model, t, self.device)
         facts: dict[str, str | int | float] = {
             "preset": self.request.preset, "device": self.device,
             "steps": self.trainer.step_index, "train_frames": count,
@@ -336,18 +338,6 @@ class Run:
         )  # fmt: skip
         save_avatar(self.request.output, avatar)
         return self.request.output.stat().st_size
-
-    def _codec_tables(self) -> dict[str, Any]:
-        """What profile rc needs; nothing where there is too little to learn it from."""
-        from conference.codec_enrol import codec_sections
-        from nerf.renderer import HeadRenderer
-
-        t = self.trainset
-        head = HeadRenderer(self.trainer.field, t.distance_m, t.scale, device=self.device)
-        try:
-            return codec_sections(head, self.fitting and self.fitting.model, t)
-        finally:
-            head.close()
 
     def _report(self, scores: dict[str, Likeness], size: int, interrupted: bool) -> None:
         speed = self.samples / max(self.cpu, 1e-9) / 1e6
