@@ -87,6 +87,8 @@ class SendOptions:
     """End after so many seconds."""
     trace: Path | None = None
     """Where one JSON line per frame goes."""
+    place: bool = False
+    """Whether the head's place in the camera's picture crosses too, for the whole picture."""
     face: FaceWish = FaceWish()
     """Whose face, and how the camera shows it."""
 
@@ -133,6 +135,11 @@ class OutgoingFace:
                 "--extractor as it was made, or train the avatar again"
             )
 
+    @property
+    def profile(self) -> str:
+        """The codec's name at hello."""
+        return f"{PROFILE}+offset" if self.options.place else PROFILE
+
     def warm_up(self) -> None:
         """Run the tracker on a first picture, so that the first frame of the call is not late;
         what it saw there is forgotten."""
@@ -153,7 +160,8 @@ class OutgoingFace:
         """What the peer is told of this face."""
         meta = self.meta
         return Offer(
-            name=meta.name, schema=meta.schema, extractor=meta.extractor, profile=PROFILE,
+            name=meta.name, schema=meta.schema, extractor=meta.extractor,
+            profile=self.profile,
             fps=self.source.frame_rate, bounds=meta.bounds, avatar_id=avatar_id,
             avatar_size=avatar_size,
         )  # fmt: skip
@@ -175,7 +183,7 @@ class Sending:
         self._trace = open_trace(face.options.trace)
         self._timeline = Timeline(DURATIONS, log=self._trace)
         gop = max(1, round(GOP_S * self._fps))
-        encoder = PROFILES[PROFILE].encoder(Terms(face.meta.bounds), gop=gop)
+        encoder = PROFILES[face.profile].encoder(Terms(face.meta.bounds), gop=gop)
         self._stream = SendStream(
             face.extractor, encoder, exchange.call, self._timeline, time.monotonic,
             chooser=FaceChooser(face.options.face.which), mirror=face.options.face.mirror,

@@ -15,6 +15,8 @@ from conference.statistics import print_report, report_json, write_json
 from conference.terminal import Interrupt, StatusLine, announce
 from quic_transport.errors import AvatarFileError, LocalError
 
+PLATE_FRAMING = "plate.framing"  # the section of an avatar that has a whole picture
+
 if TYPE_CHECKING:
     from conference.exchange import Exchange
 
@@ -40,6 +42,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="largest|left|right|N[,mirror][,raw]",
         help="whom to send if there are several; mirror: the camera shows a mirror image; raw: "
         "without smoothing",
+    )
+    add(
+        "--frame",
+        choices=("full", "head"),
+        default="full",
+        help="full: the head's place in the picture is sent too (if the avatar has a body); head: "
+        "as in the paper",
     )
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     add("--seconds", type=float, metavar="N", help="hang up after so many seconds")
@@ -76,7 +85,8 @@ def main(argv: list[str]) -> int:
     data = public_bytes(avatar)  # the personal tracker stays here
     options = SendOptions(
         source=args.source, fps=args.fps, extractor=args.extractor, models=args.models,
-        seconds=args.seconds, trace=args.trace, face=FaceWish.parse(args.face),
+        seconds=args.seconds, trace=args.trace,
+        place=args.frame == "full" and PLATE_FRAMING in avatar.sections, face=FaceWish.parse(args.face),
     )  # fmt: skip
     with Interrupt() as interrupt, StatusLine() as status:
         face = OutgoingFace(options, avatar.meta, personal)
