@@ -1,4 +1,4 @@
-"""Which kernels draw and train: plain PyTorch, or our own on the CPU.
+"""Which kernels draw and train: Triton, tiny-cuda-nn, plain PyTorch, or our own on the CPU.
 
 The rule: a wish that cannot be met costs one logged sentence and the next best backend, never the
 call; only `device="cuda"` without a CUDA device is an error. The order of `BACKENDS` is best first,
@@ -25,7 +25,7 @@ from nerf.cpu.render import CpuRenderer, Rendered
 from nerf.field import HeadField
 from nerf.torch_backend import TorchEngine, TorchRenderer
 
-BACKENDS = ("torch", "cpu")
+BACKENDS = ("triton", "tcnn", "torch", "cpu")
 DEVICES = ("auto", "cuda", "cpu")
 MIN_CAPABILITY = (7, 5)  # what Triton 3 still compiles tensor-core products for
 
@@ -106,6 +106,10 @@ def why_not(backend: str, device: str) -> str | None:
     if torch.cuda.get_device_capability() < MIN_CAPABILITY:
         name = torch.cuda.get_device_name()
         return f"{backend} needs compute capability 7.5, and the {name} has less"
+    if backend == "tcnn":
+        from nerf.tcnn_backend import import_error
+
+        return import_error()
     return None
 
 
@@ -115,7 +119,8 @@ def no_cuda() -> str | None:
         return None
     if torch.version.cuda is None:
         return "this PyTorch is built without CUDA"
-    return f"PyTorch sees no CUDA device (none there, or its driver is too old for CUDA {torch.version.cuda})"  # noqa: E501
+    return ("PyTorch sees no CUDA device (there is none, or its driver is too old for CUDA "
+            f"{torch.version.cuda})")  # fmt: skip
 
 
 def candidates(device: str = "auto", backend: str = "auto") -> list[Choice]:
@@ -177,6 +182,14 @@ def step_down(failed: Choice, following: Choice, error: Exception) -> None:
 
 def make_renderer(field: HeadField, pool: WorkerPool, choice: Choice) -> RenderBackend:
     """A renderer of exactly this choice; whatever the machine lacks is raised."""
+    if choice.backend == "triton":
+        from nerf.gpu.renderer import TritonRenderer
+
+        return TritonRenderer(field, choice.device)
+    if choice.backend == "tcnn":
+        from nerf.tcnn_backend import TcnnRenderer
+
+        return TcnnRenderer(field, choice.device)
     if choice.backend == "torch":
         return TorchRenderer(field, choice.device)
     return CpuRenderer(field, pool)
@@ -185,6 +198,14 @@ def make_renderer(field: HeadField, pool: WorkerPool, choice: Choice) -> RenderB
 def make_engine(field: HeadField, pool: WorkerPool, choice: Choice,
                 betas: tuple[float, float] = (0.9, 0.99)) -> TrainEngine:  # fmt: skip
     """A training engine of exactly this choice; whatever the machine lacks is raised."""
+    if choice.backend == "triton":
+        from nerf.gpu.engine import TritonEngine
+
+        return TritonEngine(field, choice.device, betas=betas)
+    if choice.backend == "tcnn":
+        from nerf.tcnn_backend import TcnnEngine
+
+        return TcnnEngine(field, choice.device, betas=betas)
     if choice.backend == "torch":
         return TorchEngine(field, choice.device, betas=betas)
     return CpuEngine(field, pool, betas=betas)

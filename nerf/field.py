@@ -101,6 +101,19 @@ def rotation_of(vector: ArrayLike) -> NDArray[np.float64]:
     return np.eye(3) + np.sin(angle) / angle * k + (1 - np.cos(angle)) / angle**2 * (k @ k)
 
 
+def cube_view(pose: ArrayLike, cube: Cube, rigid: ArrayLike | None = None,
+              ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """The camera's centre [3] and axes (columns of [3, 3]) in cube coordinates; see `cube_rays`."""
+    p = np.asarray(pose, dtype=np.float64)
+    rot = p[:3, :3].T
+    origin = cube.to_unit(-rot @ p[:3, 3])
+    if rigid is not None:
+        extra = rotation_of(np.asarray(rigid)[:3])
+        origin = extra @ (origin - 0.5) + 0.5 + np.asarray(rigid)[3:]
+        rot = extra @ rot
+    return origin, rot
+
+
 def cube_rays(pose: ArrayLike, camera: Camera, xy: ArrayLike, cube: Cube,
               rigid: ArrayLike | None = None) -> tuple[Float32, Float32]:  # fmt: skip
     """Origin [3] and unit directions [N, 3] in cube coordinates of the rays through pixels `xy`.
@@ -108,14 +121,8 @@ def cube_rays(pose: ArrayLike, camera: Camera, xy: ArrayLike, cube: Cube,
     `pose` [4, 4] is head → camera in metres; `rigid` [6] an additional rotation vector (radians)
     and translation (cube edges) applied to the rays about the cube's centre.
     """
-    p = np.asarray(pose, dtype=np.float64)
+    origin, rot = cube_view(pose, cube, rigid)
     q = np.asarray(xy, dtype=np.float32)
-    rot = p[:3, :3].T
-    origin = cube.to_unit(-rot @ p[:3, 3])
-    if rigid is not None:
-        extra = rotation_of(np.asarray(rigid)[:3])
-        origin = extra @ (origin - 0.5) + 0.5 + np.asarray(rigid)[3:]
-        rot = extra @ rot
     d = np.empty((len(q), 3), np.float32)
     d[:, 0] = (q[:, 0] - np.float32(camera.cx)) / np.float32(camera.fx)
     d[:, 1] = (np.float32(camera.cy) - q[:, 1]) / np.float32(camera.fy)

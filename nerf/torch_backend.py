@@ -2,10 +2,13 @@
 
 The rule: the surface of the CPU backend (`nerf.cpu.engine`, `nerf.cpu.render`), the operations of
 `nerf.reference`, gradients by autograd. Simple rather than fast: fused kernels come beside it.
-Reference: Gao et al. 2022; Kingma & Ba 2015.
+The field itself is one function, `Evaluate`, so that other kernels can take its place
+(`nerf.tcnn_backend`). Reference: Gao et al. 2022; Kingma & Ba 2015.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from nerf import reference
 from nerf.camera import Camera
+from nerf.config import FieldConfig
 from nerf.cpu.engine import LossWeights, Rates, RayBatch, StepResult
 from nerf.cpu.render import STEPS, Rendered
 from nerf.field import HeadField, cube_rays
@@ -21,6 +25,19 @@ from nerf.field import HeadField, cube_rays
 Float32 = NDArray[np.float32]
 CHUNK = 1 << 15  # rays rendered at a time
 EPS = 1e-12
+
+Evaluate = Callable[[Tensor, list[Tensor], Tensor], tuple[Tensor, Tensor]]
+"""Density [S] and colour [S, 3] of a blended table [E, 4], weight matrices and points [S, 3]."""
+
+
+def reference_field(config: FieldConfig) -> Evaluate:
+    """The field in plain tensor operations."""
+
+    def evaluate(table: Tensor, nets: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
+        return reference.networks(reference.encode(table, config, points), nets,
+                                  config.density_layers)  # fmt: skip
+
+    return evaluate
 
 
 class _Weights:
@@ -50,8 +67,10 @@ class TorchEngine:
     """Holds a field's weights and optimiser state on a device and advances them."""
 
     def __init__(self, field: HeadField, device: str, *, steps: int = 128,
-                 betas: tuple[float, float] = (0.9, 0.99)) -> None:  # fmt: skip
+                 betas: tuple[float, float] = (0.9, 0.99),
+                 evaluate: Evaluate | None = None) -> None:  # fmt: skip
         self.field = field
+        self._evaluate = evaluate or reference_field(field.config)
         self.step_length = np.float32(1.0 / steps)
         self.betas = betas
         self.count = 0
@@ -100,21 +119,16 @@ class TorchEngine:
 
     def density_at(self, xyz: Float32) -> Float32:
         """Densities [V] of cube coordinates [V, 3] under the last blended expression."""
-        config = self.field.config
         with torch.no_grad():
-            out = [
-                reference.networks(
-                    reference.encode(self._table, config, part), self._w.networks,
-                    config.density_layers,
-                )[0]
-                for part in torch.tensor(xyz, device=self._w.device).split(1 << 18)
-            ]  # fmt: skip
+            points = torch.tensor(xyz, device=self._w.device)
+            out = [self._evaluate(self._table, self._w.networks, part)[0].float()
+                   for part in points.split(1 << 18)]  # fmt: skip
         return torch.cat(out).cpu().numpy()
 
     def step(self, batch: RayBatch, rates: Rates, loss: LossWeights, jitter: float,
              *, rigid: bool = True) -> StepResult:  # fmt: skip
         """One optimisation step; see `CpuEngine.step`."""
-        device, config, dt = self._w.device, self.field.config, float(self.step_length)
+        device, dt = self._w.device, float(self.step_length)
         code = torch.tensor(batch.code, device=device)
         table = reference.blend_tables(self._w.mean, self._w.tables, code).requires_grad_()
         nets = [w.detach().requires_grad_() for w in self._w.networks]
@@ -126,8 +140,7 @@ class TorchEngine:
         packed = (
             packed + torch.linalg.cross(motion[:3].expand_as(packed), packed) + 0.5 + motion[3:]
         )
-        sigma, rgb = reference.networks(reference.encode(table, config, packed), nets,
-                                        config.density_layers)  # fmt: skip
+        sigma, rgb = self._evaluate(table, nets, packed)
         dense = torch.zeros(t.shape, device=device).masked_scatter(inside, sigma)
         colors = torch.zeros((*t.shape, 3), device=device).masked_scatter(inside[..., None], rgb)
         shown, opacity, _, spread = reference.composite(
@@ -177,8 +190,10 @@ class TorchEngine:
 class TorchRenderer:
     """Renders one `HeadField` on a device; the surface of `nerf.cpu.render.CpuRenderer`."""
 
-    def __init__(self, field: HeadField, device: str, *, steps: int = STEPS) -> None:
+    def __init__(self, field: HeadField, device: str, *, steps: int = STEPS,
+                 evaluate: Evaluate | None = None) -> None:  # fmt: skip
         self.field = field
+        self._evaluate = evaluate or reference_field(field.config)
         self.step = 1.0 / steps
         self._w = _Weights(field, device)
         self._table = self._w.mean
@@ -193,7 +208,7 @@ class TorchRenderer:
                rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
         """The picture under head → camera `pose` [4, 4] (metres), with the blended expression."""
         w, h = camera.width, camera.height
-        config, device = self.field.config, self._w.device
+        device = self._w.device
         index = np.arange(w * h)
         xy = np.stack([index % w + 0.5, index // w + 0.5], axis=-1)
         origin, directions = cube_rays(pose, camera, xy, self.field.cube, rigid)
@@ -202,10 +217,7 @@ class TorchRenderer:
         for rays in torch.tensor(directions, device=device).split(CHUNK):
             points, t, inside = samples_of(torch.tensor(origin, device=device), rays,
                                            self._w.occupancy, self.step, 0.0)  # fmt: skip
-            sigma, rgb = reference.networks(
-                reference.encode(self._table, config, points[inside]), self._w.networks,
-                config.density_layers,
-            )  # fmt: skip
+            sigma, rgb = self._evaluate(self._table, self._w.networks, points[inside])
             dense = torch.zeros(t.shape, device=device).masked_scatter(inside, sigma)
             colors = torch.zeros((*t.shape, 3), device=device)
             colors = colors.masked_scatter(inside[..., None], rgb)
