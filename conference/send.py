@@ -86,7 +86,8 @@ def main(argv: list[str]) -> int:
     options = SendOptions(
         source=args.source, fps=args.fps, extractor=args.extractor, models=args.models,
         seconds=args.seconds, trace=args.trace,
-        place=args.frame == "full" and PLATE_FRAMING in avatar.sections, face=FaceWish.parse(args.face),
+        place=args.frame == "full" and PLATE_FRAMING in avatar.sections,
+        face=FaceWish.parse(args.face),
     )  # fmt: skip
     with Interrupt() as interrupt, StatusLine() as status:
         face = OutgoingFace(options, avatar.meta, personal)

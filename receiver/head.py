@@ -12,9 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nerf.camera import Camera, head_pose
 from quic_transport.avatar_file import AvatarFile
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import FaceParams
+from receiver.full_frame import FullFrame, open_full_frame
 
 
 class Rendered(Protocol):
@@ -24,15 +26,25 @@ class Rendered(Protocol):
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 [H, W, 3], the head over the background."""
 
+    @property
+    def alpha(self) -> NDArray[np.uint8]:
+        """uint8 [H, W], how much of a pixel the head covers."""
+
 
 class Renderer(Protocol):
     """What draws a head: `nerf.load_head` gives one."""
 
+    @property
+    def portrait_scale(self) -> float:
+        """Portrait widths per metre."""
+
     def render_portrait(
-        self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None
-    ) -> Rendered:
+        self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None,
+        background: ArrayLike = ..., camera: Camera | None = None,
+    ) -> Rendered:  # fmt: skip
         """The head with this expression [46] that was tracked at `rotation` [3], turned as `view`
-        [3, 3] on the screen, over white."""
+        [3, 3] on the screen, over a colour, by default white; `camera` in place of the portrait's
+        own."""
 
     def warm_up(self, size: int) -> None:
         """Compile and fill caches, so that the next picture takes its usual time."""
@@ -47,6 +59,11 @@ class Head:
         self.size = size
         self._renderer = renderer
         self._thread = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return self.size, self.size
 
     def warm_up(self) -> None:
         """Make the first picture as quick as the others."""
@@ -71,8 +88,41 @@ class Head:
             self._thread = threading.get_ident()
 
 
-def open_head(avatar: AvatarFile, size: int, threads: int | None = None) -> Head:
-    """The head of `avatar`, not warm yet; AvatarFileError if its weights do not fit together."""
+class WholeHead(Head):
+    """The same person in the whole picture; `size` is the widest that the head itself is drawn."""
+
+    def __init__(self, renderer: Renderer, distance_m: float, size: int, full: FullFrame) -> None:
+        super().__init__(renderer, distance_m, size)
+        self._full = full
+        full.head_px = size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return self._full.size[1], self._full.size[0]
+
+    def warm_up(self) -> None:
+        """Make the first picture as quick as the others."""
+        super().warm_up()
+        still = FaceParams(np.zeros(46), np.zeros(3), 0.0)
+        self.draw(still, head_pose(np.zeros(3), self.distance_m))
+
+    def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
+        """The whole picture, uint8 [H, W, 3] RGB, or [H, W, 4] with colours times their opacity
+        where the background is transparent."""
+        self._claim_thread()
+        picture = self._full.draw(params, pose)
+        return np.ascontiguousarray(picture[..., :3]) if self._full.opaque else picture
+
+
+def open_head(
+    avatar: AvatarFile, size: int, threads: int | None = None, background: str | None = None
+) -> Head:
+    """The head of `avatar`, not warm yet; AvatarFileError if its weights do not fit together.
+
+    With a `background` ("plate", "blur", ...: `full_frame.background_of`) it is drawn in the whole
+    picture, if the avatar has one.
+    """
     import nerf
 
     meta = avatar.meta
@@ -85,4 +135,8 @@ def open_head(avatar: AvatarFile, size: int, threads: int | None = None) -> Head
             f"the avatar of {meta.name!r} cannot be drawn ({error}): ask its owner to train it "
             "again with this version of facewire"
         ) from error
+    if background is not None:
+        full = open_full_frame(avatar.sections, renderer, meta.distance_m, background, threads)
+        if full is not None:
+            return WholeHead(renderer, meta.distance_m, size, full)
     return Head(renderer, meta.distance_m, size)
