@@ -73,6 +73,8 @@ class FullFrame:
         """`background`: uint8 [H, W, 4], colour times opacity, of the framing's size."""
         self.framing, self.torso = framing, torso
         self._background = background
+        self.opaque = bool((background[..., 3] == 255).all())
+        """Whether nothing shines through."""
         self._renderer, self._distance = renderer, distance_m
         self._pool = WorkerPool(threads)
         rest = torso.drivers[0, 3:6] if torso is not None else np.zeros(3)
