@@ -48,7 +48,10 @@ class ReceiveOptions:
     """How a call is received."""
 
     size: int = 256
-    """Width and height of the pictures, pixels."""
+    """Width and height of the pictures, or of the head in whole ones at most, pixels."""
+    background: str | None = None
+    """What is behind the person in the whole picture (`full_frame.background_of`); None: the head
+    alone, on white."""
     view: View
     """The viewpoint at the start."""
     buffer: float = 1.0
@@ -113,7 +116,10 @@ class IncomingFace:
     def _load(self, data: bytes) -> None:
         try:
             avatar = decode_avatar(data)
-            self.head = open_head(avatar, self.options.size)
+            wish = self.options.background
+            self.head = open_head(avatar, self.options.size, background=wish)
+            if wish is not None and not self.head.whole:
+                self.status.say(f"the avatar of {self.offer.name} is a head alone: shown on white")
         except AvatarFileError as error:
             self.exchange.call.refuse(Reason.AVATAR, f"your avatar cannot be used: {error}")
             raise
@@ -224,7 +230,7 @@ class Receiving:
         self._pipeline.absent(since)
         if self._first_capture is None and self._first_shown is None:
             self._first_shown = since
-            self._sink.show(Picture(empty_picture(self._face.options.size), since, 1.0))
+            self._sink.show(Picture(empty_picture(*self._face.head.shape), since, 1.0))
 
     def finish(self) -> None:
         """Exchange the last numbers, hang up if the peer does not, and finish the recording."""
@@ -288,8 +294,9 @@ class Receiving:
         captured = before.pop("captured", None)
         balanced = books.balanced and captured in (None, sum(before.values()) + books.sent)
         options, offer = self._face.options, self._face.offer
+        height, width = self._face.head.shape
         notes = [
-            f"K = {options.buffer:g}, {options.size} × {options.size} pixels, tracker "
+            f"K = {options.buffer:g}, {width} × {height} pixels, tracker "
             f"{offer.extractor}, profile {offer.profile}"
         ]
         theirs = unpack_latency(told)

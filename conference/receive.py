@@ -28,7 +28,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add = p.add_argument
     add("--listen", default="0.0.0.0:4433", metavar="HOST:PORT", help="default 0.0.0.0:4433")
-    add("--size", type=int, default=256, metavar="PX", help="side of the pictures; default 256")
+    add("--frame", choices=("full", "head"), default="full",
+        help="full: the whole picture with body and room, if the avatar has them; head: the head "
+        "on white, as in the paper")  # fmt: skip
+    add("--background", default="plate", metavar="WHAT",
+        help="behind the person: plate (default: the sender's room), blur, #rrggbb, a picture, or "
+        "none (transparent in PNGs)")  # fmt: skip
+    add("--size", type=int, metavar="PX",
+        help="side of the head's picture; default 256, and 512 within a whole picture")  # fmt: skip
     add("-o", "--output", type=Path, metavar="PATH", help="record: .mp4, .mkv or a folder of PNGs")
     add(
         "--view",
@@ -58,8 +65,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def options_of(args: argparse.Namespace) -> ReceiveOptions:
     """Checked options; LocalError names the flag."""
     from conference.incoming import ReceiveOptions
+    from receiver.full_frame import check_background
     from receiver.pose_control import parse_view
 
+    whole = args.frame == "full" and args.reference is None  # a reference is a head on white
+    if args.size is None:
+        args.size = 512 if whole else 256
     if not 16 <= args.size <= 2048:
         raise LocalError(f"--size must lie in 16..2048 pixels, not {args.size}")
     if not 0 <= args.buffer <= 100:
@@ -69,8 +80,10 @@ def options_of(args: argparse.Namespace) -> ReceiveOptions:
     view = parse_view(args.view)
     if args.reference is not None and args.view:
         raise LocalError("--reference compares with the sender's own view: leave --view out")
+    if whole:
+        check_background(args.background)  # a wrong one is said now
     return ReceiveOptions(
-        size=args.size, view=view, buffer=args.buffer, display_fps=args.display_fps,
+        size=args.size, background=args.background if whole else None, view=view, buffer=args.buffer, display_fps=args.display_fps,
         output=args.output, reference=args.reference, stats=args.stats, trace=args.trace,
     )  # fmt: skip
 

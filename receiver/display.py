@@ -37,7 +37,8 @@ class Picture:
     """One finished picture."""
 
     rgb: NDArray[np.uint8]
-    """uint8 [H, W, 3], RGB, row 0 at the top."""
+    """uint8 [H, W, 3], RGB, row 0 at the top; or [H, W, 4], colours times their opacity, and
+    opacity."""
     media_time: float
     """Seconds on the sender's clock: the instant that it shows."""
     veil: float = 0.0
@@ -118,7 +119,8 @@ class VideoSink:
         """Append a picture; one that shows no later instant than the last is left out."""
         import av
 
-        image = picture.rgb[: picture.rgb.shape[0] & ~1, : picture.rgb.shape[1] & ~1]
+        rgb = on_white(picture.rgb)
+        image = rgb[: rgb.shape[0] & ~1, : rgb.shape[1] & ~1]
         if self._start is None:
             self._start = picture.media_time
             self._open_stream(*image.shape[:2])
@@ -166,7 +168,8 @@ class FolderSink:
         if self._start is None:
             self._start = picture.media_time
         name = self._path / f"{round((picture.media_time - self._start) * 1000):08d}.png"
-        _, data = cv2.imencode(".png", picture.rgb[..., ::-1])
+        shown = picture.rgb if picture.rgb.shape[2] == 3 else straight(picture.rgb)
+        _, data = cv2.imencode(".png", shown[..., (2, 1, 0, 3)[: shown.shape[2]]])
         try:
             name.write_bytes(data.tobytes())
         except OSError as error:
@@ -196,7 +199,7 @@ class WindowSink:
         """Put the picture on the screen."""
         import cv2
 
-        cv2.imshow(self._title, picture.rgb[..., ::-1])
+        cv2.imshow(self._title, on_white(picture.rgb)[..., ::-1])
 
     def pressed(self) -> list[str]:
         """Let the window work for a millisecond; closing it counts as 'q'."""
@@ -216,6 +219,23 @@ class WindowSink:
         import cv2
 
         cv2.destroyWindow(self._title)
+
+
+def on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB [H, W, 3] for what knows no transparency."""
+    if picture.shape[2] == 3:
+        return picture
+    return np.minimum(picture[..., :3].astype(np.uint16) + 255 - picture[..., 3:], 255).astype(
+        np.uint8
+    )
+
+
+def straight(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGBA [H, W, 4] as PNG wants it: colours not multiplied by their opacity."""
+    alpha = picture[..., 3:].astype(np.float32)
+    rgb = picture[..., :3] * (255 / np.maximum(alpha, 1))
+    out = np.concatenate([np.minimum(rgb + 0.5, 255), alpha], axis=-1)
+    return np.asarray(out, dtype=np.uint8)
 
 
 def window_available(environ: dict[str, str] | None = None) -> bool:

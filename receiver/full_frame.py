@@ -33,19 +33,19 @@ Image = NDArray[np.uint8]
 
 
 class Rendered(Protocol):
-    """A head over black, and how much of each pixel it covers."""
+    """What a renderer gives back."""
 
     @property
     def rgb(self) -> Image:
-        """uint8 [h, w, 3]."""
+        """uint8 [h, w, 3], the head over the background."""
 
     @property
     def alpha(self) -> Image:
-        """uint8 [h, w]."""
+        """uint8 [h, w], how much of a pixel the head covers."""
 
 
 class Renderer(Protocol):
-    """What draws a head into any camera: `nerf.load_head` gives one."""
+    """What draws a head: `nerf.load_head` gives one."""
 
     @property
     def portrait_scale(self) -> float:
@@ -55,7 +55,12 @@ class Renderer(Protocol):
         self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None,
         background: ArrayLike = ..., camera: Camera | None = None,
     ) -> Rendered:  # fmt: skip
-        """The head that was tracked at `rotation`, turned as `view`, seen by `camera`."""
+        """The head with this expression [46] that was tracked at `rotation` [3], turned as `view`
+        [3, 3] on the screen, over a colour, by default white; `camera` in place of the portrait's
+        own."""
+
+    def warm_up(self, size: int) -> None:
+        """Compile and fill caches, so that the next picture takes its usual time."""
 
 
 class FullFrame:
@@ -198,6 +203,11 @@ def background_of(wish: str, plate: Image) -> Image:
             raise LocalError(f"a colour is written like #336699, not {wish!r}") from None
         return opaque(np.full((height, width, 3), colour, np.uint8))
     return opaque(filling(wish, width, height))
+
+
+def check_background(wish: str) -> None:
+    """LocalError where `background_of` would not know what is meant."""
+    background_of(wish, np.zeros((16, 16, 3), np.uint8))
 
 
 def filling(path: str, width: int, height: int) -> Image:

@@ -7,51 +7,22 @@ told that this side is ready; the first picture of a call costs no more than the
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nerf.camera import Camera, head_pose
+from nerf.camera import head_pose
 from quic_transport.avatar_file import AvatarFile
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import FaceParams
-from receiver.full_frame import FullFrame, open_full_frame
-
-
-class Rendered(Protocol):
-    """What a renderer gives back."""
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3], the head over the background."""
-
-    @property
-    def alpha(self) -> NDArray[np.uint8]:
-        """uint8 [H, W], how much of a pixel the head covers."""
-
-
-class Renderer(Protocol):
-    """What draws a head: `nerf.load_head` gives one."""
-
-    @property
-    def portrait_scale(self) -> float:
-        """Portrait widths per metre."""
-
-    def render_portrait(
-        self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None,
-        background: ArrayLike = ..., camera: Camera | None = None,
-    ) -> Rendered:  # fmt: skip
-        """The head with this expression [46] that was tracked at `rotation` [3], turned as `view`
-        [3, 3] on the screen, over a colour, by default white; `camera` in place of the portrait's
-        own."""
-
-    def warm_up(self, size: int) -> None:
-        """Compile and fill caches, so that the next picture takes its usual time."""
+from receiver.full_frame import FullFrame, Renderer, open_full_frame
 
 
 class Head:
     """A person's head at one picture size."""
+
+    whole = False
+    """Whether the pictures show more than the head."""
 
     def __init__(self, renderer: Renderer, distance_m: float, size: int) -> None:
         """`distance_m`: portrait camera to head, metres; `size`: picture width, pixels."""
@@ -91,6 +62,8 @@ class Head:
 class WholeHead(Head):
     """The same person in the whole picture; `size` is the widest that the head itself is drawn."""
 
+    whole = True
+
     def __init__(self, renderer: Renderer, distance_m: float, size: int, full: FullFrame) -> None:
         super().__init__(renderer, distance_m, size)
         self._full = full
@@ -104,7 +77,7 @@ class WholeHead(Head):
     def warm_up(self) -> None:
         """Make the first picture as quick as the others."""
         super().warm_up()
-        still = FaceParams(np.zeros(46), np.zeros(3), 0.0)
+        still = FaceParams(np.zeros(46, np.float32), np.zeros(3, np.float32), 0.0)
         self.draw(still, head_pose(np.zeros(3), self.distance_m))
 
     def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:

@@ -18,10 +18,13 @@ Image = NDArray[np.uint8]
 
 
 def veiled(picture: Image, veil: float, caption: str = CAPTION) -> Image:
-    """A copy of `picture`, uint8 [H, W, 3], under a veil of 0..1; the caption fades in with it."""
+    """A copy of `picture`, uint8 [H, W, 3], under a veil of 0..1; the caption fades in with it.
+    A transparent one, [H, W, 4], fades away instead."""
     import cv2
 
     veil = min(1.0, max(0.0, veil))
+    if picture.shape[2] == 4:
+        return np.asarray(picture * (1.0 - DIM * veil) + 0.5, dtype=np.uint8)
     cover = np.full_like(picture, GREY)
     out = cv2.addWeighted(picture, 1.0 - DIM * veil, cover, DIM * veil, 0.0)
     height, width = out.shape[:2]
@@ -36,6 +39,6 @@ def veiled(picture: Image, veil: float, caption: str = CAPTION) -> Image:
     return np.asarray(out, dtype=np.uint8)
 
 
-def empty_picture(size: int, caption: str = CAPTION) -> Image:
-    """What is shown before anybody was seen, uint8 [size, size, 3]."""
-    return veiled(np.full((size, size, 3), 230, dtype=np.uint8), 1.0, caption)
+def empty_picture(height: int, width: int, caption: str = CAPTION) -> Image:
+    """What is shown before anybody was seen, uint8 [height, width, 3]."""
+    return veiled(np.full((height, width, 3), 230, dtype=np.uint8), 1.0, caption)

@@ -106,7 +106,7 @@ def test_veil_dims_the_picture_and_leaves_the_original(size: int) -> None:
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] < 0.75 * levels[0]
     assert (picture == before).all()
-    assert empty_picture(size).shape == (size, size, 3)
+    assert empty_picture(size, size).shape == (size, size, 3)
 
 
 def test_veil_has_a_caption_within_the_lower_part() -> None:
