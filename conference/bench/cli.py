@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 
 BENCHES = {
+    "avatar": ("conference.bench.avatar", "bytes and likeness of every avatar size"),
     "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
