@@ -83,7 +83,8 @@ def options_of(args: argparse.Namespace) -> ReceiveOptions:
     if whole:
         check_background(args.background)  # a wrong one is said now
     return ReceiveOptions(
-        size=args.size, background=args.background if whole else None, view=view, buffer=args.buffer, display_fps=args.display_fps,
+        size=args.size, background=args.background if whole else None, view=view,
+        buffer=args.buffer, display_fps=args.display_fps,
         output=args.output, reference=args.reference, stats=args.stats, trace=args.trace,
     )  # fmt: skip
 
