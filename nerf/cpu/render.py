@@ -1,8 +1,7 @@
-"""Rendering a head on the CPU: blend once, then march, encode, shade and composite in bands.
+"""Rendering a head on the CPU: blend once, then march, look up, shade and composite in bands.
 
-The rule: a band of rays (interleaved rows, so that bands weigh the same) goes through all stages
-on one thread, in rounds of a few samples per ray; between rounds the rays that are finished drop
-out, so nothing is shaded behind the skin.
+The rule: rays go where the picture needs them (`nerf.cpu.lattice`), and a band of rays goes through
+all stages on one thread in one call (`nerf.cpu.stream`). Buffers are kept from picture to picture.
 Reference: Müller et al. 2022, appendix E; the paper, "Generate Module".
 """
 
@@ -11,23 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from nerf.camera import Camera
-from nerf.cpu.composite import accumulate
-from nerf.cpu.encode import encode
-from nerf.cpu.march import clip_rays, coarsen, march
-from nerf.cpu.networks import forward, split
+from nerf.cpu.lattice import (
+    CONTRAST,
+    MARGIN,
+    TILE,
+    cover_tiles,
+    keep_lattice,
+    lattice_pixels,
+    put_rays,
+    settle_cells,
+)
+from nerf.cpu.march import COARSE, coarsen, empty_radius
 from nerf.cpu.pool import WorkerPool
+from nerf.cpu.shade import pack
+from nerf.cpu.stream import Chunk, Field, Rays, View, new_chunk, new_rays, trace
 from nerf.cpu.tables import blend
-from nerf.field import HeadField, cube_rays
+from nerf.field import HeadField, cube_view
 
 Float32 = NDArray[np.float32]
 
 STEPS = 96  # samples per cube edge; training takes 128: a quarter fewer samples for 0.02 dB
-BAND = 8192  # rays per band, at most: few Python steps a picture, samples that fit a core's cache
-ROUNDS = (3, 3, 3, 4, 8)  # samples per ray in the first, second, … round; the last repeats
+BANDS = 4  # per thread: what one thread has not begun when the others are done, they take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,23 +54,29 @@ class CpuRenderer:
     """Renders one `HeadField`. Not to be called from two threads at once."""
 
     def __init__(self, field: HeadField, pool: WorkerPool, *, steps: int = STEPS,
-                 cutoff: float = 0.01, half: bool = False) -> None:  # fmt: skip
-        """`steps` samples per cube edge; a ray ends below transmittance `cutoff`; `half` runs the
-        networks in bfloat16 (worth it where the processor multiplies it natively)."""
+                 cutoff: float = 0.01, contrast: float = CONTRAST) -> None:  # fmt: skip
+        """`steps` samples per cube edge; a ray ends below transmittance `cutoff`; a cell of pixels
+        that vary by more than `contrast` (0..1) gets a ray for each, so 0 leaves nothing out."""
         self.field = field
         self.pool = pool
         self.step = np.float32(1.0 / steps)
         self.cutoff = np.float32(cutoff)
-        self.half = half
+        self.contrast = np.float32(contrast)
         config = field.config
-        self._offsets = np.array(config.offsets(), np.int64)
-        self._resolutions = np.array(config.resolutions, np.int64)
-        self._table = np.empty((config.entries, 4), np.float32)
-        dtype = torch.bfloat16 if half else torch.float32
-        weights = [torch.from_numpy(w).to(dtype) for w in field.networks]
-        self._density, self._color = split(weights, config.density_layers)
-        self._fine = np.ascontiguousarray(field.occupancy)
-        self._coarse = coarsen(self._fine)
+        self._table = aligned(config.entries)
+        matrices = pack(field.networks, config.density_layers)
+        fine = np.ascontiguousarray(field.occupancy)
+        self._field = Field(
+            self._table, np.array(config.offsets(), np.int64),
+            np.array(config.resolutions, np.int64), empty_radius(fine), matrices.weights,
+            matrices.shapes, matrices.density_layer, matrices.to_density, matrices.to_color,
+        )  # fmt: skip
+        self._width = matrices.width
+        self._blocks = np.argwhere(coarsen(fine)).astype(np.int32)
+        self._lattice = np.empty((0, 0, 6), np.float32)
+        self._near = np.empty((0, 0), np.float32)
+        self._rays: list[Rays] = []
+        self._chunks: list[Chunk] = []
 
     def set_expression(self, expression: ArrayLike) -> None:
         """Blend the tables for the frame's coefficients [K]."""
@@ -80,68 +92,55 @@ class CpuRenderer:
                rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
         """The picture under head → camera `pose` [4, 4] (metres), with the blended expression."""
         w, h = camera.width, camera.height
-        color = np.empty((h, w, 3), np.float32)
-        trans = np.empty((h, w), np.float32)
+        origin, basis = cube_view(pose, self.field.cube, rigid)
+        view = View(
+            np.array([1 / camera.fx, 1 / camera.fy, camera.cx, camera.cy], np.float32),
+            origin.astype(np.float32), np.ascontiguousarray(basis, np.float32), self.step,
+            self.cutoff,
+        )  # fmt: skip
+        behind, edge = np.asarray(background, np.float32), np.float32(self.field.cube.edge)
+        bands = self._reserve(h // 2 + 1, w // 2 + 1)
+        lattice, near = self._lattice, self._near
+        cover_tiles(self._blocks, np.float32(COARSE / len(self.field.occupancy)), view, near)
+        margin = np.float32(MARGIN) * self.step
+        rgb, alpha = np.empty((h, w, 3), np.uint8), np.empty((h, w), np.uint8)
         depth = np.empty((h, w), np.float32)
-        bands = min(h, max(2 * self.pool.threads, -(-h * w // BAND)))
 
-        def work(band: int) -> int:
-            rows = np.arange(band, h, bands, dtype=np.float32)
-            xy = np.empty((len(rows), w, 2), np.float32)
-            xy[..., 0] = np.arange(w, dtype=np.float32) + np.float32(0.5)
-            xy[..., 1] = rows[:, None] + np.float32(0.5)
-            origin, directions = cube_rays(pose, camera, xy.reshape(-1, 2), self.field.cube, rigid)
-            own = slice(band, None, bands)
-            c, t, d, count = self._band(origin, directions)
-            color[own], trans[own] = c.reshape(-1, w, 3), t.reshape(-1, w)
-            depth[own] = d.reshape(-1, w)
-            return count
+        def sparse(band: int) -> int:
+            rays, chunk = self._rays[band], self._chunks[band]
+            count = lattice_pixels(lattice, near, band, bands, rays)
+            samples = trace(rays, count, view, self._field, chunk)
+            keep_lattice(rays, count, lattice)
+            return int(samples)
 
-        samples = sum(self.pool.map(work, range(bands)))
-        opacity = 1.0 - trans
-        over = color + trans[..., None] * np.asarray(background, np.float32)
-        rgb = np.clip(over * 255.0 + 0.5, 0, 255).astype(np.uint8)
-        alpha = np.clip(opacity * 255.0 + 0.5, 0, 255).astype(np.uint8)
-        metres = (
-            np.where(opacity > 0.5, depth / np.maximum(opacity, 1e-6), 0) * self.field.cube.edge
-        )
-        return Rendered(rgb, alpha, metres.astype(np.float32), samples)
+        def dense(band: int) -> int:
+            rays, chunk = self._rays[band], self._chunks[band]
+            count = settle_cells(lattice, band, bands, self.contrast, margin, behind, edge, rgb,
+                                 alpha, depth, rays)  # fmt: skip
+            samples = trace(rays, count, view, self._field, chunk)
+            put_rays(rays, count, behind, edge, rgb, alpha, depth)
+            return int(samples)
 
-    def _band(self, origin: Float32, directions: Float32) -> tuple[Float32, Float32, Float32, int]:
-        """Colour [R, 3] without background, transmittance [R], depth [R] and samples taken."""
-        rays = len(directions)
-        color = np.zeros((rays, 3), np.float32)
-        trans, depth = np.ones(rays, np.float32), np.zeros(rays, np.float32)
-        start = np.empty(rays, np.float32)
-        exit_ = np.empty(rays, np.float32)
-        clip_rays(origin, directions, start, exit_)
-        alive = np.flatnonzero(exit_ > start).astype(np.int32)
-        cursor = np.zeros(rays, np.int32)
-        levels = self.field.config.levels
-        samples = 0
-        number = 0
-        while len(alive):
-            limit = ROUNDS[min(number, len(ROUNDS) - 1)]
-            number += 1
-            size = len(alive) * limit
-            xyz = np.empty((size, 3), np.float32)
-            t = np.empty(size, np.float32)
-            first = np.empty(len(alive), np.int32)
-            count = np.empty(len(alive), np.int32)
-            total = march(origin, directions, alive, start, cursor, exit_, self.step, self._fine,
-                          self._coarse, limit, xyz, t, first, count)  # fmt: skip
-            if total:
-                features = np.empty((total, 4 * levels), np.float32)
-                encode(self._table, self._offsets, self._resolutions, xyz[:total], features)
-                inputs = torch.from_numpy(features)
-                acts = forward(
-                    inputs.bfloat16() if self.half else inputs, self._density, self._color
-                )
-                sigma, rgb = acts.sigma.float().numpy(), acts.rgb.float().numpy()
-            else:
-                sigma, rgb = np.empty(0, np.float32), np.empty((0, 3), np.float32)
-            kept = accumulate(alive, first, count, sigma, rgb, t, self.step, self.cutoff, cursor,
-                              trans, color, depth)  # fmt: skip
-            alive = alive[:kept]
-            samples += total
-        return color, trans, depth, samples
+        samples = sum(self.pool.map(sparse, range(bands)))
+        samples += sum(self.pool.map(dense, range(bands)))
+        return Rendered(rgb, alpha, depth, samples)
+
+    def _reserve(self, rows: int, columns: int) -> int:
+        """Room for a lattice of this size; returns the number of bands."""
+        down, across = -(-rows // TILE), -(-columns // TILE)
+        tiles = down * across
+        bands = min(tiles, BANDS * self.pool.threads)
+        if self._lattice.shape[:2] != (rows, columns) or len(self._rays) != bands:
+            self._lattice = np.empty((rows, columns, 6), np.float32)
+            self._near = np.empty((down, across), np.float32)
+            most = 3 * TILE * TILE * -(-tiles // bands)
+            self._rays = [new_rays(most) for _ in range(bands)]
+            self._chunks = [new_chunk(self.field.config.levels, self._width) for _ in range(bands)]
+        return bands
+
+
+def aligned(entries: int) -> Float32:
+    """An empty float32 [entries, 4] whose rows never straddle 16 bytes."""
+    raw = np.empty(4 * entries + 4, np.float32)
+    skip = (-raw.ctypes.data % 16) // 4
+    return raw[skip : skip + 4 * entries].reshape(entries, 4)
