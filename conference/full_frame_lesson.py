@@ -50,6 +50,11 @@ class Stage:
         row = self.frames[n]
         return self.framing.cut(_read(self.folder / "frames" / f"{row}.jpg", 1)[..., ::-1])
 
+    def body(self, n: int) -> NDArray[np.bool_]:
+        """[H, W] where neck and torso are in a whole picture, and the head does not cover them."""
+        alpha = _read(self.folder / "body" / f"{n}.png", -1)[..., 3]
+        return alpha > 127
+
     def plate(self) -> Image:
         """The room without the person."""
         return self.framing.cut(_read(self.folder / "background.png", 1)[..., ::-1])

@@ -77,7 +77,8 @@ class FullFrame:
     ) -> None:
         """`background`: uint8 [H, W, 4], colour times opacity, of the framing's size."""
         self.framing, self.torso = framing, torso
-        self._background = background
+        self.background = background
+        """What is behind the person."""
         self.opaque = bool((background[..., 3] == 255).all())
         """Whether nothing shines through."""
         self._renderer, self._distance = renderer, distance_m
@@ -97,7 +98,7 @@ class FullFrame:
         `pose` [4, 4] says."""
         offset = self._rest if params.offset is None else params.offset.astype(np.float64)
         turn = np.asarray(pose, dtype=np.float64)[:3, :3]
-        picture = self._background.copy()
+        picture = self.background.copy()
         if self.torso is not None:
             self.torso.over(picture, euler_angles(turn), offset, params.expression, self._pool)
         place = self.framing.place(offset)
