@@ -23,8 +23,10 @@ from quic_transport.codec import (
 )
 from quic_transport.codec.face_codec import KEY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES
 from quic_transport.codec.place import PLACE_STEPS, TOP_PLACE
+from quic_transport.codec.rc_tables import to_sections
 from quic_transport.errors import CodecError, LocalError, ReferenceLost
 from quic_transport.params import PARAM_DIM, FaceParams, ParamBounds
+from tests.quic_transport.rc_golden import golden_tables
 from tests.quic_transport.strategies import (
     SEQUENCES,
     TIMES,
@@ -411,7 +413,7 @@ def _as_key(frame: EncodedFrame) -> EncodedFrame:
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_every_profile_round_trips_through_its_interface(name: str) -> None:
-    profile, terms = PROFILES[name], Terms(BOUNDS)
+    profile, terms = PROFILES[name], Terms(BOUNDS, to_sections(golden_tables()))
     assert profile.name == name
     encoder, decoder = profile.encoder(terms, gop=3), profile.decoder(terms)
     for index, params in enumerate(TRACK[:8]):

@@ -1,0 +1,93 @@
+"""The golden tables and streams of profile rc, and how they were made.
+
+    python -m tests.quic_transport.rc_golden     writes both files anew
+
+The tables are stored, not made again: what they are learned with (eigenvectors) may differ in the
+last digit from machine to machine, what is coded with them may not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quic_transport.codec import EncodedFrame, RcEncoder
+from quic_transport.codec.rc_tables import Tables, from_sections, to_sections
+from quic_transport.params import EXPRESSION_DIM, FaceParams
+from tests.quic_transport.strategies import synthetic_track
+
+FOLDER = Path(__file__).resolve().parent.parent / "golden"
+TABLES, STREAM = FOLDER / "rc_tables.npz", FOLDER / "rc_stream.json"
+SEED, FRAMES = 50, 24
+
+
+def golden_tables() -> Tables:
+    """The tables of a synthetic person."""
+    with np.load(TABLES, allow_pickle=False) as archive:
+        tables = from_sections({name: archive[name] for name in archive.files})
+    assert tables is not None
+    return tables
+
+
+def placed(params: FaceParams, index: int) -> FaceParams:
+    """`params` with a place that moves now and then."""
+    return replace(params, offset=np.array([0.01 * (index // 3), -0.25, 1 / 64], np.float32))
+
+
+def golden_frames(tables: Tables) -> list[EncodedFrame]:
+    """Chain, confirmed references, keyframes, a change of step, a still face, a wild one."""
+    encoder = RcEncoder(tables, first_sequence=2**32 - 4, offset=True)
+    track = synthetic_track(SEED, FRAMES)
+    track[8] = replace(track[7], capture_time=track[8].capture_time)
+    wild = np.concatenate([np.ones(EXPRESSION_DIM), [3.0, -3.0, 1.5]])
+    track[20] = FaceParams.from_vector(wild, track[20].capture_time)
+    frames = []
+    for index, params in enumerate(track):
+        encoder.step = 7 if 12 <= index < 16 else 4
+        reference: Any = "last"
+        if index in (5, 16):
+            reference = None
+        elif index > 16:
+            reference = (2**32 - 4 + 16) % 2**32  # the keyframe, confirmed
+        frames.append(encoder.encode(placed(params, index), reference=reference))
+    return frames
+
+
+def stream(tables: Tables) -> list[dict[str, str | int | None]]:
+    """The golden frames in the form of the golden file, with what they decode to, exactly."""
+    from quic_transport.codec import RcDecoder
+
+    decoder = RcDecoder(tables, offset=True)
+    out: list[dict[str, str | int | None]] = []
+    for frame in golden_frames(tables):
+        face = decoder.decode(frame)
+        assert face.offset is not None
+        vector = np.concatenate([face.vector(), face.offset]).astype("<f4")
+        out.append({
+            "sequence": frame.sequence, "reference": frame.reference,
+            "payload": frame.payload.hex(), "values": vector.tobytes().hex(),
+        })  # fmt: skip
+    return out
+
+
+def main() -> None:
+    """Write the files."""
+    from conference.codec_tables import learn
+
+    track = synthetic_track(1, 600)
+    vectors = np.stack([p.vector() for p in track]).astype(np.float64)
+    places = np.array([placed(p, i).offset for i, p in enumerate(track)], dtype=np.float64)
+    metric = np.diag([20.0**2] * EXPRESSION_DIM + [100.0**2] * 3)
+    tables = learn(vectors, places, np.arange(600) / 20.0, metric)
+    arrays: dict[str, Any] = dict(to_sections(tables))
+    np.savez_compressed(TABLES, **arrays)
+    rows = ",\n".join(" " + json.dumps(row) for row in stream(tables))
+    STREAM.write_text("[\n" + rows + "\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
