@@ -63,6 +63,14 @@ class PictureScore:
         }
 
 
+    def sentence(self) -> str:
+        """The line that `facewire train` ends with."""
+        return (
+            f"whole pictures, as sent: PSNR {self.psnr:.2f} dB (neck and torso "
+            f"{self.psnr_body:.2f}), SSIM {self.ssim:.4f}; {self.pictures} held-out pictures"
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tracked:
     """What a sender says of frames of a set, in the order of the frames."""
@@ -171,15 +179,7 @@ def judged(
     )  # fmt: skip
 
 
-def described(score: PictureScore) -> str:
-    """The line that `facewire train` ends with."""
-    return (
-        f"whole pictures ({score.pictures} held out, as sent): PSNR {score.psnr:.2f} dB (body "
-        f"{score.psnr_body:.2f}), SSIM {score.ssim:.4f}"
-    )
-
-
 __all__ = [
-    "PictureScore", "Tracked", "described", "held_out", "judged", "learn_full_frame",
+    "PictureScore", "Tracked", "held_out", "judged", "learn_full_frame",
     "open_pictures", "score_full_frame", "trained",
 ]  # fmt: skip

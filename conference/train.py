@@ -20,6 +20,7 @@ from quic_transport.errors import AvatarFileError, LocalError
 from sender.extractor import DEFAULT_EXTRACTOR, EXTRACTORS
 
 if TYPE_CHECKING:
+    from conference.full_frame import PictureScore
     from conference.personal.fitting import Likenesses, PersonalFitting
     from nerf.metrics import Likeness
     from nerf.train import Trainer
@@ -184,6 +185,8 @@ class Run:
         self.checkpoint = stem.with_name(stem.name + ".checkpoint.npz")
         self.preview = stem.with_name(stem.name + ".preview.png")
         self.spent, self.cpu, self.samples = 0.0, 0.0, 0.0
+        self.whole: dict[str, Any] = {}
+        self.whole_score: PictureScore | None = None
         if request.resume:
             self._load()
 
@@ -223,6 +226,11 @@ class Run:
         elif len(held):
             scores[GENERIC] = self.trainer.score(sample, corrected=False)
             scores[CORRECTED] = self.trainer.score(sample)
+        try:
+            self._learn_whole(fitting)
+        except KeyboardInterrupt:
+            announce("interrupted: this avatar is a head without its body")
+            interrupted = True
         size = self._write_avatar(scores)
         self._report(scores, size, interrupted)
         if not interrupted:
@@ -291,6 +299,31 @@ class Run:
                    for i, picture in zip(frames, shown, strict=True)]  # fmt: skip
         cv2.imwrite(str(self.preview), np.concatenate(columns, axis=1)[..., ::-1])
 
+    def _learn_whole(self, fitting: PersonalFitting | None) -> None:
+        """Body and room, where the training set has whole pictures; and what they are worth."""
+        from conference.full_frame import learn_full_frame, score_full_frame
+        from nerf.renderer import HeadRenderer
+
+        t, threads = self.trainset, self.trainer.pool.threads
+        wall = time.perf_counter()
+        with ProgressLine() as line:
+            sections = learn_full_frame(
+                t, self.trainer, fitting, threads,
+                lambda share: line.show(share, 0, time.perf_counter() - wall),
+            )  # fmt: skip
+        if not sections:
+            announce("no whole pictures in this training set: the avatar is a head alone (build "
+                     "the set again for a body and a room)")  # fmt: skip
+            return
+        announce(f"body and room learned in {time.perf_counter() - wall:.0f} s")
+        head = HeadRenderer(self.trainer.field, t.distance_m, t.scale, threads, self.device)
+        try:
+            model = fitting.model if fitting is not None else None
+            self.whole_score = score_full_frame(t, sections, head, model)
+        finally:
+            head.close()
+        self.whole = sections
+
     def _write_avatar(self, scores: dict[str, Likeness]) -> int:
         import numpy as np
 
@@ -309,6 +342,7 @@ class Run:
             sections |= personal.to_sections(self.fitting.model)
         model = self.fitting.model if self.fitting is not None else None
         sections |= codec_sections(self.trainer.field, model, t, self.device)
+        sections |= self.whole
         facts: dict[str, str | int | float] = {
             "preset": self.request.preset, "device": self.device,
             "steps": self.trainer.step_index, "train_frames": count,
@@ -324,6 +358,8 @@ class Run:
                     ("psnr rimless", "psnr_rimless"), ("ssim", "ssim_whole"),
                 )
             }  # fmt: skip
+        if self.whole_score is not None:
+            facts |= self.whole_score.facts()
         meta = AvatarMeta(
             name=self.request.output.stem, schema=t.schema, extractor=t.extractor,
             bounds=ParamBounds.of(np.concatenate([expression, rotation], axis=1)),
@@ -352,6 +388,8 @@ class Run:
                 f"  {kind:18} PSNR {s.psnr_whole:.2f} dB (head {s.psnr_head:.2f}, without its "
                 f"rim {s.psnr_rimless:.2f}), SSIM {s.ssim_whole:.4f}"
             )
+        if self.whole_score is not None:
+            announce(f"  {self.whole_score.sentence()}")
         if scores:
             announce(f"look at {self.preview}")
         if interrupted:
