@@ -62,7 +62,6 @@ class PictureScore:
             "full frame pictures": float(self.pictures),
         }
 
-
     def sentence(self) -> str:
         """The line that `facewire train` ends with."""
         return (
