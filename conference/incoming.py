@@ -175,7 +175,9 @@ class Receiving:
         if self._first_capture is None:
             self._first_capture = event.frame.capture_time
         self._last_capture = max(self._last_capture, event.frame.capture_time)
-        if not self._pipeline.feed(event.frame, event.arrival):
+        if self._pipeline.feed(event.frame, event.arrival):
+            self._exchange.call.frame_decoded(event.frame.sequence)
+        elif self._stream.wants_keyframe:
             self._exchange.call.request_keyframe()
 
     def run(self) -> None:

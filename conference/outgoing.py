@@ -24,7 +24,7 @@ from conference.statistics import (
 from conference.terminal import Interrupt, StatusLine
 from quic_transport.codec import PROFILES, Terms
 from quic_transport.errors import FacewireError, LocalError
-from quic_transport.offer import Offer
+from quic_transport.offer import DATAGRAM, STREAM, STREAM_PER_GOP, Offer
 from quic_transport.timeline import Timeline
 from quic_transport.wire_count import WireCount
 from sender.extractor import Extractor, open_extractor
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from sender.personal.model import PersonalModel
 
 PROFILE = "eg0"
-GOP_S = 5.0  # seconds between keyframes
+GOP_S = {STREAM: 5.0, STREAM_PER_GOP: 1.0, DATAGRAM: 0.0}
+"""Seconds between keyframes; 0: only where nothing else can be decoded."""
 WARM_UP_RUNS = 3
 TRACKERS = ("facenet", "mediapipe", "cpem", "truth")  # an extractor's name begins with its choice
 POLL_S = 0.1
@@ -83,6 +84,8 @@ class SendOptions:
     """A name that `open_extractor` knows; None: the one that the avatar was made with."""
     models: Path | None = None
     """Folder of the tracker's model files."""
+    mode: str = DATAGRAM
+    """How frames cross: one of `offer.MODES`."""
     seconds: float | None = None
     """End after so many seconds."""
     trace: Path | None = None
@@ -163,7 +166,7 @@ class OutgoingFace:
             name=meta.name, schema=meta.schema, extractor=meta.extractor,
             profile=self.profile,
             fps=self.source.frame_rate, bounds=meta.bounds, avatar_id=avatar_id,
-            avatar_size=avatar_size,
+            avatar_size=avatar_size, mode=self.options.mode,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -182,7 +185,7 @@ class Sending:
         self._fps = face.source.frame_rate
         self._trace = open_trace(face.options.trace)
         self._timeline = Timeline(DURATIONS, log=self._trace)
-        gop = max(1, round(GOP_S * self._fps))
+        gop = round(GOP_S[face.options.mode] * self._fps)
         encoder = PROFILES[face.profile].encoder(Terms(face.meta.bounds), gop=gop)
         self._stream = SendStream(
             face.extractor, encoder, exchange.call, self._timeline, time.monotonic,
@@ -285,7 +288,8 @@ class Sending:
             rates=rates,
             latency_ms={name: ms for name, summary in self._timeline.summary().items()
                         if (ms := milliseconds(summary))},
-            notes=(f"tracker {self._face.extractor.name}, profile {PROFILE}",),
+            notes=(f"tracker {self._face.extractor.name}, profile {PROFILE}, "
+                   f"mode {self._face.options.mode}",),
         )  # fmt: skip
 
     def failure(self) -> FacewireError | None:

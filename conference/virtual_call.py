@@ -15,25 +15,22 @@ from __future__ import annotations
 import datetime
 import hashlib
 import heapq
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
-from aioquic.quic import events as quic_events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import HandshakeCompleted
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from netsim.path import WAYS, Path, PathSettings, Way
-from quic_transport.connection import round_trips, stream_progress
-from quic_transport.endpoint import IDLE_TIMEOUT_S, SERVER_NAME
+from quic_transport import quic_inside
+from quic_transport.engine import Engine
 from quic_transport.events import Event
-from quic_transport.outbound import Progress
 from quic_transport.session import Session
-from quic_transport.wire import ALPN
 
 CLIENT, SERVER = 0, 1
 TICK_S = 1e-6
@@ -47,13 +44,9 @@ Owner = Callable[[int, Event, float], None]
 class _Side:
     """One end."""
 
-    session: Session
-    quic: QuicConnection
+    engine: Engine
     way: Way  # of what it sends
     heard: bool = False  # before that a server has nobody to send to
-    started: bool = False
-    closing: bool = False
-    gone: bool = False
 
 
 class VirtualCall:
@@ -69,13 +62,14 @@ class VirtualCall:
         self._on_event = on_event
         self._work: list[tuple[float, int, Callable[[], None]]] = []
         self._ids = count()
-        client_quic = QuicConnection(configuration=_client_configuration())
+        client_quic = quic_inside.client_connection(quic_inside.configuration(is_client=True))
         server_quic = QuicConnection(
             configuration=_server_configuration(),
             original_destination_connection_id=client_quic.original_destination_connection_id,
         )
         self._sides = (
-            _Side(client, client_quic, "up"), _Side(server, server_quic, "down"),
+            _Side(Engine(client_quic, client, is_client=True), "up"),
+            _Side(Engine(server_quic, server, is_client=False), "down"),
         )  # fmt: skip
         client_quic.connect(_address(SERVER), now=self.now)
         self._sides[CLIENT].heard = True
@@ -117,23 +111,19 @@ class VirtualCall:
     def pump(self, which: int) -> None:
         """What a shell does after everything that happens to one end."""
         side = self._sides[which]
+        engine = side.engine
         if not side.heard:
             return
-        if side.started:
-            self._report_progress(side)
-            for out in side.session.data_to_send(self.now):
-                side.quic.send_stream_data(out.stream_id, out.data, out.end)
-            end = side.session.close_wanted()
-            if end is not None and not side.closing:
-                side.closing = True
-                side.quic.close(error_code=end.close_code, reason_phrase=end.sentence)
-        for data, _ in side.quic.datagrams_to_send(now=self.now):
-            self.path.send(side.way, data, self.now)
-        if not side.started:
+        more = True
+        while more:
+            more = engine.fill(self.now)
+            for data, _ in engine.quic.datagrams_to_send(now=self.now):
+                self.path.send(side.way, data, self.now)
+        if not engine.started:
             return
-        self._report_progress(side)
+        engine.report(self.now)
         happened = False
-        while (event := side.session.next_event()) is not None:
+        while (event := engine.session.next_event()) is not None:
             happened = True
             self._on_event(which, event, self.now)
         if happened:
@@ -144,72 +134,48 @@ class VirtualCall:
         if (due := self.path.due()) is not None:
             times.append(due)
         for side in self._sides:
-            times += [t + TICK_S for t in self._side_timers(side)]
+            times += [t + TICK_S for t in self._side_timers(side.engine)]
         return min(times, default=float("inf"))
 
-    def _side_timers(self, side: _Side) -> list[float]:
-        quic = None if side.gone else side.quic.get_timer()
-        session = side.session.next_timer(self.now) if side.started else None
+    def _side_timers(self, engine: Engine) -> list[float]:
+        quic = None if engine.gone else engine.quic.get_timer()
+        session = engine.session.next_timer(self.now) if engine.started else None
         return [t for t in (quic, session) if t is not None]
 
     def _timers(self, which: int) -> None:
-        side = self._sides[which]
+        engine = self._sides[which].engine
         fired = False
-        quic_at = None if side.gone else side.quic.get_timer()
+        quic_at = None if engine.gone else engine.quic.get_timer()
         if quic_at is not None and quic_at + TICK_S <= self.now:
-            side.quic.handle_timer(now=self.now)
-            self._take_quic_events(which)
+            engine.quic.handle_timer(now=self.now)
+            self._take_quic_events(engine)
             fired = True
-        session_at = side.session.next_timer(self.now) if side.started else None
+        session_at = engine.session.next_timer(self.now) if engine.started else None
         if session_at is not None and session_at + TICK_S <= self.now:
-            side.session.handle_timer(self.now)
+            engine.session.handle_timer(self.now)
             fired = True
         if fired:
             self.pump(which)
 
     def _arrived(self, which: int, data: bytes) -> None:
         side = self._sides[which]
-        if side.gone:
+        if side.engine.gone:
             return
         side.heard = True
-        if side.started:
-            side.session.heard(self.now)
-        side.quic.receive_datagram(data, _address(1 - which), now=self.now)
-        self._take_quic_events(which)
+        if side.engine.started:
+            side.engine.session.heard(self.now)
+        side.engine.quic.receive_datagram(data, _address(1 - which), now=self.now)
+        self._take_quic_events(side.engine)
 
-    def _take_quic_events(self, which: int) -> None:
-        side = self._sides[which]
-        session = side.session
-        while (event := side.quic.next_event()) is not None:
-            if isinstance(event, quic_events.HandshakeCompleted):
-                side.started = True
-                session.start(self.now)
-            elif isinstance(event, quic_events.StreamDataReceived):
-                session.receive(event.stream_id, event.data, event.end_stream, self.now)
-            elif isinstance(event, quic_events.StreamReset):
-                session.stream_reset(event.stream_id, self.now)
-            elif isinstance(event, quic_events.ConnectionTerminated):
-                code = event.error_code if event.frame_type is None else 0
-                session.transport_closed(code, event.reason_phrase)
-                side.started = side.gone = True  # its last events are taken, no packet is
-
-    def _report_progress(self, side: _Side) -> None:
-        latest, smallest = round_trips(side.quic)
-        for stream_id in side.session.sending_streams():
-            unsent, acked = stream_progress(side.quic, stream_id)
-            progress = Progress(stream_id, unsent, acked, latest, smallest)
-            side.session.progress(progress, self.now)
+    def _take_quic_events(self, engine: Engine) -> None:
+        while (event := engine.quic.next_event()) is not None:
+            engine.handle(event, self.now)
+            if isinstance(event, HandshakeCompleted):
+                engine.start(self.now)
 
 
 def _address(side: int) -> tuple[str, int]:
     return (f"192.0.2.{1 + side}", 4433)
-
-
-def _client_configuration() -> QuicConfiguration:
-    return QuicConfiguration(
-        alpn_protocols=[ALPN], is_client=True, idle_timeout=IDLE_TIMEOUT_S,
-        server_name=SERVER_NAME, verify_mode=ssl.CERT_NONE,
-    )  # fmt: skip
 
 
 def _server_configuration() -> QuicConfiguration:
@@ -226,9 +192,7 @@ def _server_configuration() -> QuicConfiguration:
         .not_valid_after(day + datetime.timedelta(days=3650))
         .sign(key, None)
     )
-    configuration = QuicConfiguration(
-        alpn_protocols=[ALPN], is_client=False, idle_timeout=IDLE_TIMEOUT_S
-    )
+    configuration = quic_inside.configuration(is_client=False)
     configuration.certificate = certificate
     configuration.private_key = key
     return configuration

@@ -19,7 +19,7 @@ from conference.virtual_call import CLIENT, VirtualCall
 from netsim.choose import choose_trace
 from netsim.path import PathSettings, report_lines
 from netsim.settings import LinkSettings
-from quic_transport.codec import PROFILES, Reference, Terms
+from quic_transport.codec import PROFILES, Terms
 from quic_transport.errors import CodecError
 from quic_transport.events import CallEnded, CallOpened, Event, FrameReceived, Ringing
 from quic_transport.offer import Offer
@@ -65,8 +65,7 @@ def main(network: str = "wifi", seconds: str = "3600") -> None:
         if sender.can_send_frame(now):
             phase = np.arange(PARAM_DIM) * 0.3 + 2 * math.pi * 0.4 * now
             face = FaceParams.from_vector(0.25 + 0.2 * np.sin(phase), now)
-            reference: Reference = None if sender.keyframe_due() else "last"
-            sender.send_frame(encoder.encode(face, reference=reference), now)
+            sender.send_frame(encoder.encode(face, reference=sender.reference()), now)
 
     link = LinkSettings(trace=choose_trace(network), queue_packets=100)
     call = VirtualCall(sender, receiver, PathSettings(link, link), seed=1, on_event=on_event)

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from quic_transport.codec import PROFILES, Reference, Terms
+from quic_transport.codec import PROFILES, Terms
 from quic_transport.events import AvatarReceived, CallOpened, FrameReceived, Ringing
 from quic_transport.offer import Offer
 from quic_transport.outbound import Progress
@@ -53,8 +53,7 @@ def main() -> None:
     for tick in range(FPS * (SECONDS + 1)):
         now = tick / FPS
         if sender.can_send_frame(now):
-            reference: Reference = None if sender.keyframe_due() else "last"
-            sender.send_frame(encoder.encode(face(now), reference=reference), now)
+            sender.send_frame(encoder.encode(face(now), reference=sender.reference()), now)
         carry(sender, receiver, now, written[0])
         while (event := receiver.next_event()) is not None:
             if isinstance(event, Ringing):

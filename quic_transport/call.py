@@ -11,13 +11,14 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol
 
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call_state import State
 from quic_transport.clock_sync import RoundTrip
-from quic_transport.codec.profile import EncodedFrame
+from quic_transport.codec.profile import EncodedFrame, Reference
 from quic_transport.errors import LocalError
 from quic_transport.events import AvatarReceived, CallEnded, CallOpened, Event, FrameReceived
 from quic_transport.fifo import EndOfStream, Fifo
@@ -93,6 +94,17 @@ class Call:
         with self.lock:
             return self.session.keyframe_due()
 
+    def reference(self) -> Reference:
+        """What the next frame is to be predicted from: give it to the encoder."""
+        with self.lock:
+            return self.session.reference()
+
+    def frame_decoded(self, sequence: int) -> None:
+        """A received frame was decoded: the peer may predict others from it."""
+        with self.lock:
+            self.session.frame_decoded(sequence, time.monotonic())
+        self._link.wake()
+
     def send_frame(self, frame: EncodedFrame) -> bool:
         """Queue a frame; False if it was dropped (then a keyframe is due) or the call is over."""
         with self.lock:
@@ -139,9 +151,7 @@ class Call:
         """Frames sent, and frames received (those dropped for a slow owner counted there)."""
         with self.lock:
             sent, received = self.session.counts()
-        return sent, FrameCounts(
-            received.frames, received.keyframes, received.payload_bytes, 0, self._skipped
-        )
+        return sent, replace(received, dropped=self._skipped)
 
     def wire(self) -> WireCount:
         """Datagrams and bytes both ways so far, with IP and UDP headers."""

@@ -1,8 +1,7 @@
 """One QUIC connection that carries one session: the narrow place where aioquic is touched.
 
-The rule: all policy is in the session; this class moves bytes, events and time between it and
-aioquic. What aioquic 1.x keeps private (stream progress, round trips, the peer's certificate) is
-read in `stream_progress`, `round_trips` and `peer_fingerprint` and nowhere else.
+The rule: all policy is in the session, and all translation in `engine`; this class adds a socket,
+a clock and the lock that the media threads share.
 """
 
 from __future__ import annotations
@@ -14,42 +13,16 @@ from typing import Any
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import QuicConnection
-from cryptography.hazmat.primitives import hashes
 
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call import Call
+from quic_transport.engine import Engine
 from quic_transport.events import AvatarReceived, CallEnded, CallOpened, Event, Ringing
 from quic_transport.loop_thread import LoopThread
-from quic_transport.outbound import Progress
 from quic_transport.session import Session
 from quic_transport.wire_count import HEADER_BYTES_V4, HEADER_BYTES_V6, WireCount, WireCounter
 
-ALL_ACKED = 2**62
-DEFAULT_RTT_S = 0.1
 REFUSED_S = 1.0  # ICMP "port unreachable" for so long, and nothing else: the process is gone
-
-
-def stream_progress(quic: QuicConnection, stream_id: int) -> tuple[int, int]:
-    """Bytes of our stream that wait in aioquic, and bytes the peer confirmed without a gap."""
-    stream = quic._streams.get(stream_id)
-    if stream is None:  # finished, and forgotten by aioquic
-        return 0, ALL_ACKED
-    sender = stream.sender
-    return sum(r.stop - r.start for r in sender._pending), sender._buffer_start
-
-
-def round_trips(quic: QuicConnection) -> tuple[float, float]:
-    """The latest and the smallest round trip, seconds."""
-    loss = quic._loss
-    if not loss._rtt_initialized:
-        return DEFAULT_RTT_S, DEFAULT_RTT_S
-    return loss._rtt_latest, min(loss._rtt_min, loss._rtt_latest)
-
-
-def peer_fingerprint(quic: QuicConnection) -> bytes | None:
-    """SHA-256 of the certificate that the peer proved to own; None before the handshake."""
-    certificate = quic.tls._peer_certificate
-    return certificate.fingerprint(hashes.SHA256()) if certificate is not None else None
 
 
 class CountingTransport(asyncio.DatagramTransport):
@@ -94,6 +67,7 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         self.refusals = 0  # ICMP errors since the peer was last heard
         self._refused_at = 0.0
         self._session = session
+        self._engine = Engine(quic, session, is_client=connected)
         self._thread = thread
         self._connected_socket = connected
         self._on_event = on_event
@@ -102,7 +76,6 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         self._session_timer: asyncio.TimerHandle | None = None
         self._session_timer_at: float | None = None
         self._wake_due = False
-        self._closing = False
 
     # What the call needs (call.Link).
 
@@ -154,38 +127,23 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
 
     def quic_event_received(self, event: quic_events.QuicEvent) -> None:
         """Translate one event of aioquic."""
-        now = self._loop.time()
+        if isinstance(event, quic_events.HandshakeCompleted) and not self.handshake.done():
+            self.handshake.set_result(None)  # a client's owner now checks the fingerprint
         with self.call.lock:
-            if isinstance(event, quic_events.HandshakeCompleted):
-                if not self.handshake.done():
-                    self.handshake.set_result(None)
-                if not self._connected_socket:  # a client first checks the fingerprint
-                    self._session.start(now)
-            elif isinstance(event, quic_events.StreamDataReceived):
-                self._session.receive(event.stream_id, event.data, event.end_stream, now)
-            elif isinstance(event, quic_events.StreamReset):
-                self._session.stream_reset(event.stream_id, now)
-            elif isinstance(event, quic_events.ConnectionTerminated):
-                # frame_type tells aioquic's and TLS's own errors from the peer's application
-                code = event.error_code if event.frame_type is None else 0
-                self._session.transport_closed(code, event.reason_phrase)
+            self._engine.handle(event, self._loop.time())
         if isinstance(event, quic_events.ConnectionTerminated):
             self._gone(event)
 
     def transmit(self) -> None:
         """Session → aioquic → socket, and the timers. Called after everything that happens."""
         now = self._loop.time()
+        more = True
+        while more:
+            with self.call.lock:
+                more = self._engine.fill(now)
+            super().transmit()
         with self.call.lock:
-            self._report_progress(now)
-            for out in self._session.data_to_send(now):
-                self._quic.send_stream_data(out.stream_id, out.data, out.end)
-            end = self._session.close_wanted()
-        if end is not None and not self._closing:
-            self._closing = True
-            self._quic.close(error_code=end.close_code, reason_phrase=end.sentence)
-        super().transmit()
-        with self.call.lock:
-            self._report_progress(now)
+            self._engine.report(now)
             timer_at = self._session.next_timer(now)
             happened = []
             while (event := self._session.next_event()) is not None:
@@ -199,18 +157,12 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
     def start_session(self) -> None:
         """The client trusts the server: say hello."""
         with self.call.lock:
-            self._session.start(self._loop.time())
+            self._engine.start(self._loop.time())
         self.transmit()
 
     def _woken(self) -> None:
         self._wake_due = False
         self.transmit()
-
-    def _report_progress(self, now: float) -> None:
-        latest, smallest = round_trips(self._quic)
-        for stream_id in self._session.sending_streams():
-            unsent, acked = stream_progress(self._quic, stream_id)
-            self._session.progress(Progress(stream_id, unsent, acked, latest, smallest), now)
 
     def _arm(self, timer_at: float | None) -> None:
         if self._session_timer is not None and timer_at != self._session_timer_at:

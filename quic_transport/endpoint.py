@@ -11,7 +11,9 @@ Both give a `Call` (quic_transport/call.py); all its methods may be called from 
     call.next_event(timeout=None) -> Event | None    None: timeout; EndOfStream: after CallEnded
     call.can_send_frame() -> bool    ask BEFORE the predictor; False: drop the raw frame
     call.keyframe_due() -> bool      True until a keyframe was sent (reference=None)
+    call.reference() -> Reference    what the encoder is to predict the next frame from
     call.send_frame(frame: EncodedFrame) -> bool     False: it and all queued ones were dropped
+    call.frame_decoded(sequence)     after each decoded frame: it may be a reference from now on
     call.request_keyframe()          after a CodecError; rate-limited, call it as often as you like
     call.send_ready()                receiver: renderer is warm → peer gets PeerReady
     call.send_stats({...})           counters for the peer's table → peer gets PeerStats
@@ -36,7 +38,6 @@ import asyncio
 import errno
 import secrets
 import socket
-import ssl
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -51,7 +52,7 @@ from aioquic.quic.packet import pull_quic_header
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call import Call
 from quic_transport.certs import Identity, load_identity
-from quic_transport.connection import Connection, peer_fingerprint
+from quic_transport.connection import Connection
 from quic_transport.errors import FacewireError, LocalError, RemoteError
 from quic_transport.events import CallOpened, Event, Ringing
 from quic_transport.fifo import EndOfStream, Fifo
@@ -60,11 +61,9 @@ from quic_transport.limits import Limits
 from quic_transport.loop_thread import LoopThread
 from quic_transport.messages import TOKEN_BYTES
 from quic_transport.offer import Offer, Reason
+from quic_transport.quic_inside import client_connection, configuration, peer_fingerprint
 from quic_transport.session import Session
 from quic_transport.wire import ALPN
-
-IDLE_TIMEOUT_S = 10.0  # aioquic's own; the session notices sooner
-SERVER_NAME = "facewire"  # in the TLS hello, in place of an address: nobody routes by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +99,11 @@ class Listener:
         self._limits = limits
         self._current: Call | None = None
         self._calls: Fifo[Call] = Fifo(8, "drop-oldest")
-        configuration = QuicConfiguration(
-            alpn_protocols=[ALPN], is_client=False, idle_timeout=IDLE_TIMEOUT_S
-        )
-        configuration.load_cert_chain(identity.path)
+        settings = configuration(is_client=False)
+        settings.load_cert_chain(identity.path)
         self._thread = LoopThread("facewire-listener")
         try:
-            self._server = self._thread.run(self._bind(host, port, configuration))
+            self._server = self._thread.run(self._bind(host, port, settings))
         except OSError as error:
             self._thread.stop()
             raise LocalError(_cannot_listen(host, port, error)) from None
@@ -140,10 +137,10 @@ class Listener:
     ) -> None:
         self.close()
 
-    async def _bind(self, host: str, port: int, configuration: QuicConfiguration) -> Server:
+    async def _bind(self, host: str, port: int, settings: QuicConfiguration) -> Server:
         loop = asyncio.get_running_loop()
         _, server = await loop.create_datagram_endpoint(
-            lambda: Server(self, configuration), local_addr=(host, port)
+            lambda: Server(self, settings), local_addr=(host, port)
         )
         return server
 
@@ -265,12 +262,8 @@ async def _handshake(
 ) -> Connection:
     """A connection to the server that the invite names, proven by its certificate."""
     loop = asyncio.get_running_loop()
-    configuration = QuicConfiguration(
-        alpn_protocols=[ALPN], is_client=True, idle_timeout=IDLE_TIMEOUT_S,
-        server_name=SERVER_NAME, verify_mode=ssl.CERT_NONE,  # pinned below instead
-    )  # fmt: skip
     session = party.session(invite.token, limits, is_client=True)
-    quic = QuicConnection(configuration=configuration)
+    quic = client_connection(configuration(is_client=True))
     try:
         transport, connection = await loop.create_datagram_endpoint(
             lambda: Connection(

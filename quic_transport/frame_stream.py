@@ -1,7 +1,9 @@
-"""Mode `stream`: every parameter frame on one reliable, ordered stream.
+"""Modes `stream` and `stream-per-gop`: frames on reliable, ordered streams.
 
 The rule: nothing stale is coded. While the transport is behind, `can_send` says so *before* the
 predictor runs; frames that wait too long all go together, and then only a keyframe is accepted.
+With `stream-per-gop` each keyframe begins a stream of its own, so what was lost on the last one
+holds nothing up, and a path that has fallen behind gets a keyframe on a new stream.
 Reference: docs/wire-format.md, "Frames on a stream". Two bytes of header per usual frame.
 """
 
@@ -131,12 +133,19 @@ class FrameCounts:
     """Their framing bytes (sending only)."""
     dropped: int = 0
     """Coded frames that were dropped, always down to the next keyframe (sending only)."""
+    repeated_bytes: int = 0
+    """Codec bytes of frames that left once more, against loss (sending datagrams only)."""
 
 
 class FrameSender:
     """The sending half: a queue of at most a few frames in front of the transport."""
 
-    def __init__(self, fps: float, *, max_queued: int, stale_after_s: float) -> None:
+    def __init__(
+        self, fps: float, *, max_queued: int, stale_after_s: float, per_gop: bool = False
+    ) -> None:
+        """`per_gop`: keyframes begin new streams."""
+        self._fps = fps
+        self._per_gop = per_gop
         self._writer = FrameWriter(fps)
         self._max_queued = max_queued
         self._stale_after_s = stale_after_s
@@ -151,6 +160,10 @@ class FrameSender:
 
     def can_send(self, now: float) -> bool:
         """Whether a frame coded now would leave soon; if not, drop it before the predictor."""
+        if self._per_gop and self._stale(now):
+            self._drop_queue()  # the next stream will not wait for this one
+            self._in_flight.clear()
+            self._unsent = 0
         return len(self._queue) < self._max_queued and not self._stale(now)
 
     def send(self, frame: EncodedFrame, now: float) -> bool:
@@ -170,25 +183,32 @@ class FrameSender:
             self.keyframe_due = False
         return True
 
-    def outgoing(self, now: float, *, flush: bool = False) -> bytes:
-        """The bytes to hand to the transport now: nothing while it still has unsent ones, unless
-        this is the end (`flush`)."""
+    def outgoing(self, now: float, *, flush: bool = False) -> list[tuple[bool, bytes]]:
+        """The bytes to hand to the transport now, and whether they begin a new stream: nothing
+        while it still has unsent ones, unless this is the end (`flush`)."""
         if flush:
             pass
         elif self._queue and now - self._queue[0][1] > self._stale_after_s:
             self._drop_queue()
         if self._unsent > 0 and not flush:
-            return b""
-        out = bytearray()
+            return []
+        out: list[tuple[bool, bytes]] = []
         while self._queue:
             frame, _ = self._queue.popleft()
+            begins = self._per_gop and frame.key
+            if begins:
+                self._writer = FrameWriter(self._fps)
+                self._in_flight.clear()
             data = self._writer.write(frame)
-            out += data
+            if begins or not out:
+                out.append((begins, data))
+            else:
+                out[-1] = (out[-1][0], out[-1][1] + data)
             self._frames += 1
             self._keyframes += frame.key
             self._payload += len(frame.payload)
             self._header += len(data) - len(frame.payload)
-        return bytes(out)
+        return out
 
     def handed_over(self, end_offset: int, size: int, now: float) -> None:
         """`size` bytes were given to the transport; the stream now ends at `end_offset`."""

@@ -10,11 +10,9 @@ import hmac
 
 from quic_transport.limits import Limits
 from quic_transport.messages import Hello
-from quic_transport.offer import Offer, Reason, Refusal
+from quic_transport.offer import MODES, Offer, Reason, Refusal
 from quic_transport.params import SCHEMAS
 from quic_transport.wire import VERSION, Reader
-
-MODES = ("stream",)
 
 
 def check_prefix(body: bytes, token: bytes | None) -> None:

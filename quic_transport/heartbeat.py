@@ -13,7 +13,7 @@ from quic_transport.messages import Ping, Pong
 
 BURST = 5  # quick pings at the start, for a first estimate of the peer's clock
 BURST_INTERVAL_S = 0.15
-EAGER_PINGS = 15  # then one a second for a while
+EAGER_PINGS = 10  # then one a second for a while
 STARVED_S = 0.5  # a timer this late says that we slept
 
 
@@ -59,7 +59,7 @@ class Heartbeat:
         if self._pings < BURST:
             interval = BURST_INTERVAL_S
         elif self._eager:
-            interval = 1.0 if self._pings < EAGER_PINGS else 2.0
+            interval = 1.0 if self._pings < EAGER_PINGS else 5.0
         else:
             interval = 10.0
         self._next_at = now + interval

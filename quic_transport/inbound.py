@@ -14,9 +14,10 @@ from quic_transport.events import AvatarProgress, AvatarReceived, Event, FrameRe
 from quic_transport.frame_stream import FrameCounts, FrameReader
 from quic_transport.limits import Limits, RateLimit
 from quic_transport.messages import AvatarRequest
-from quic_transport.offer import Offer
+from quic_transport.offer import STREAM, STREAM_PER_GOP, Offer
 
-FRAMES, AVATAR = 1, 2
+FRAMES, AVATAR, GOP = 1, 2, 3
+MAX_GOP_STREAMS = 32  # unfinished ones at once; the oldest are forgotten
 PROGRESS_STEP = 256 * 1024
 
 
@@ -27,7 +28,7 @@ class Inbound:
         self._offer = offer
         self._events = events
         self._kinds: dict[int, int] = {}  # stream → its first byte
-        self._reader = FrameReader(offer.fps)
+        self._readers: dict[int, FrameReader] = {}  # of unfinished streams of frames
         self._rate = RateLimit(10 * offer.fps, limits.frame_burst)
         self._avatar: AvatarReceiver | None = None
         self._avatar_here = False
@@ -44,8 +45,8 @@ class Inbound:
                 raise WireError("a stream ended before it said what it is")
             kind, data = data[0], data[1:]
             self._open(stream_id, kind)
-        if kind == FRAMES:
-            self._receive_frames(data, end, now)
+        if kind in (FRAMES, GOP):
+            self._receive_frames(stream_id, data, end, now)
             return None
         return self._receive_avatar(stream_id, data, end)
 
@@ -82,17 +83,30 @@ class Inbound:
         return FrameCounts(self._frames, self._keyframes, self._payload, 0, 0)
 
     def _open(self, stream_id: int, kind: int) -> None:
-        if kind not in (FRAMES, AVATAR):
+        if kind not in (FRAMES, AVATAR, GOP):
             raise WireError(f"a stream of unknown kind {kind}")
-        if kind == FRAMES and FRAMES in self._kinds.values():
+        if kind == FRAMES and (FRAMES in self._kinds.values() or self._offer.mode != STREAM):
             raise WireError("a second stream of frames")
+        if kind == GOP:
+            if self._offer.mode != STREAM_PER_GOP:
+                raise WireError("a stream per keyframe, though that was not agreed")
+            if len(self._readers) >= MAX_GOP_STREAMS:
+                del self._readers[min(self._readers)]
+        if kind != AVATAR:
+            self.frames_ended = False
+            self._readers[stream_id] = FrameReader(self._offer.fps)
         if kind == AVATAR and (self._avatar is None or AVATAR in self._kinds.values()):
             raise WireError("an avatar that was not requested")
         self._kinds[stream_id] = kind
 
-    def _receive_frames(self, data: bytes, end: bool, now: float) -> None:
-        self._reader.feed(data)
-        while (frame := self._reader.next_frame()) is not None:
+    def _receive_frames(self, stream_id: int, data: bytes, end: bool, now: float) -> None:
+        reader = self._readers.get(stream_id)
+        if reader is None:  # forgotten: far newer ones are on their way
+            if end:
+                del self._kinds[stream_id]
+            return
+        reader.feed(data)
+        while (frame := reader.next_frame()) is not None:
             if not self._rate.allow(now):
                 raise WireError("frames come far faster than announced")
             self._frames += 1
@@ -100,9 +114,12 @@ class Inbound:
             self._payload += len(frame.payload)
             self._events.append(FrameReceived(frame, now))
         if end:
-            if self._reader.pending():
+            if reader.pending():
                 raise WireError("the last frame is truncated")
-            self.frames_ended = True
+            del self._readers[stream_id]
+            if self._kinds[stream_id] == GOP:  # those of ended ones would add up
+                del self._kinds[stream_id]
+            self.frames_ended = not self._readers
 
     def _receive_avatar(self, stream_id: int, data: bytes, end: bool) -> AvatarRequest | None:
         avatar = self._avatar

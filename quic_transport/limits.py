@@ -23,15 +23,19 @@ class Limits:
     """The fastest that an avatar is sent, bytes per second; usually delay limits it further."""
     max_queued_frames: int = 3
     """Coded frames that wait for the transport; one more and all of them are dropped."""
+    latency_budget_s: float = 0.0
+    """How long a frame in a datagram may wait for others to share its packet, seconds."""
     stale_after_s: float = 0.25
     """A frame that is not confirmed this long (plus a round trip) after it left says that the
     path is behind, seconds."""
-    hello_timeout_s: float = 5.0
-    """How long the peer may take to say hello, seconds."""
-    peer_timeout_s: float = 4.0
+    hello_timeout_s: float = 15.0
+    """How long the peer may take to say hello, seconds: 12 kbps carry one in four."""
+    peer_timeout_s: float = 30.0
     """A peer that is silent this long is lost, seconds; pings come every 1-2 s."""
     linger_s: float = 1.0
     """How long a goodbye waits until the peer has everything, seconds."""
+    datagram_linger_s: float = 0.1
+    """How long after a goodbye the last datagrams are awaited, seconds."""
     control_per_s: float = 100.0
     """Messages that a peer may send per second (bursts: twice as many)."""
     frame_burst: int = 1024

@@ -24,6 +24,8 @@ from quic_transport.offer import (
 from quic_transport.wire import VERSION, Reader, Writer, encode_varint, peek_varint
 
 TOKEN_BYTES = 16
+CALL_ID_BYTES = 8
+NO_CALL = bytes(CALL_ID_BYTES)
 MAX_MESSAGE_BYTES = 2048
 """Of one message's body. A full hello has about 1,000 bytes."""
 MAX_STATS = 32
@@ -41,16 +43,27 @@ class Hello:
     """Whether this side wants the other's face."""
     offer: Offer | None = None
     """What this side sends; None if it sends nothing."""
+    call_id: bytes = NO_CALL
+    """8 random bytes of the caller, the same on each connection of one call; echoed."""
+    attempt: int = 0
+    """Which connection of the call this is: 0 the first, then growing."""
+    clock_ms: int = 0
+    """This side's clock when it speaks, ms: datagrams say only the low bits of a time."""
     version: int = VERSION
     """Protocol version; never changes its place, so that any two versions can refuse."""
 
     def __post_init__(self) -> None:
         need(len(self.token) in (0, TOKEN_BYTES), f"a token has {TOKEN_BYTES} bytes")
+        need(len(self.call_id) == CALL_ID_BYTES, f"a call id has {CALL_ID_BYTES} bytes")
+        need(self.attempt < 2**32 and self.clock_ms < 2**53, "attempt or clock is out of range")
 
     def write(self, w: Writer) -> None:
         w.varint(self.version)
         w.blob(self.token)
         w.u8(self.receives | (self.offer is not None) << 1)
+        w.fixed(self.call_id)
+        w.varint(self.attempt)
+        w.varint(self.clock_ms)
         if self.offer is not None:
             self.offer.write(w)
 
@@ -61,7 +74,9 @@ class Hello:
             raise WireError(f"the hello has version {version}, this side speaks {VERSION}")
         if flags > 3:
             raise WireError(f"the hello has unknown flags {flags:#x}")
-        return Hello(token, bool(flags & 1), Offer.read(r) if flags & 2 else None)
+        call_id, attempt, clock_ms = r.fixed(CALL_ID_BYTES), r.varint(), r.varint()
+        offer = Offer.read(r) if flags & 2 else None
+        return Hello(token, bool(flags & 1), offer, call_id, attempt, clock_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from quic_transport.wire import Reader, Writer
 AVATAR_ID_BYTES = 32
 MAX_TEXT_BYTES = 256
 MAX_FPS = 240.0
+STREAM, STREAM_PER_GOP, DATAGRAM = "stream", "stream-per-gop", "datagram"
+MODES = (DATAGRAM, STREAM, STREAM_PER_GOP)
+"""How frames can cross."""
 
 
 class Reason(IntEnum):
@@ -92,7 +95,8 @@ class Offer:
     avatar_size: int
     """The avatar file's size, bytes, > 0."""
     mode: str = "stream"
-    """How frames cross: "stream" is one reliable, ordered stream."""
+    """How frames cross, one of MODES: "stream" is one reliable, ordered stream (the paper's),
+    "stream-per-gop" one for each keyframe and what follows it, "datagram" none at all."""
 
     def __post_init__(self) -> None:
         for what in ("name", "schema", "extractor", "profile", "mode"):

@@ -1,7 +1,8 @@
 """The sending half of a call: our streams, what is on them, and how far the peer has it.
 
 The rule: control first, then frames, then the avatar; the transport never holds more of the last
-two than it can send soon. Stream numbers are QUIC's: our one-way streams count up in fours.
+two than it can send soon. Stream numbers are QUIC's: our one-way streams count up in fours. Frames
+in datagrams are made elsewhere (`datagram_media`); here they are only asked about.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from quic_transport.avatar_transfer import AvatarSender
-from quic_transport.codec.profile import EncodedFrame
+from quic_transport.codec.profile import EncodedFrame, Reference
+from quic_transport.datagram_sender import DatagramSender
 from quic_transport.errors import LocalError, WireError
 from quic_transport.events import AvatarProgress, Event, KeyframeWanted
 from quic_transport.frame_stream import FrameCounts, FrameSender
-from quic_transport.inbound import AVATAR, FRAMES, PROGRESS_STEP
+from quic_transport.inbound import AVATAR, FRAMES, GOP, PROGRESS_STEP
 from quic_transport.limits import Limits
 from quic_transport.messages import AvatarRequest, Message, encode_message
-from quic_transport.offer import Offer
+from quic_transport.offer import DATAGRAM, STREAM_PER_GOP, Offer
 
 CONTROL_STREAM = 0
 KEYFRAME_REQUEST_S = 0.1  # requests closer together than this are one
@@ -49,6 +51,8 @@ class Progress:
     """The path's latest round trip, seconds."""
     min_rtt_s: float
     """The path's smallest round trip, seconds."""
+    window: int = 2**62
+    """Bytes of streams that congestion control lets be in flight."""
 
 
 class Outbound:
@@ -67,6 +71,7 @@ class Outbound:
         self._written: dict[int, int] = {}  # bytes given to the transport, by stream
         self._acked: dict[int, int] = {}
         self._frames: FrameSender | None = None
+        self.datagrams: DatagramSender | None = None
         self._frames_stream: int | None = None
         self._frames_ended = False
         self._asked_at: float | None = None  # when the peer last got its way
@@ -81,14 +86,25 @@ class Outbound:
     def open(self) -> None:
         """The peer wants our frames."""
         assert self._offer is not None
+        if self._offer.mode == DATAGRAM:
+            self.datagrams = DatagramSender(self._offer.fps, self._limits.latency_budget_s)
+            return
         self._frames = FrameSender(
             self._offer.fps, max_queued=self._limits.max_queued_frames,
-            stale_after_s=self._limits.stale_after_s,
+            stale_after_s=self._limits.stale_after_s, per_gop=self._offer.mode == STREAM_PER_GOP,
         )  # fmt: skip
 
     def can_send(self, now: float) -> bool:
         """Whether a frame coded now would leave soon."""
+        if self.datagrams is not None:
+            return self.datagrams.can_send(now)
         return self._frames is not None and self._frames.can_send(now)
+
+    def reference(self) -> Reference:
+        """What the next frame is to be predicted from."""
+        if self.datagrams is not None:
+            return self.datagrams.reference()
+        return None if self.keyframe_due() else "last"
 
     def keyframe_due(self) -> bool:
         """Whether only a keyframe is accepted next."""
@@ -96,6 +112,9 @@ class Outbound:
 
     def send_frame(self, frame: EncodedFrame, now: float) -> bool:
         """Queue a frame; False: dropped, a keyframe is due."""
+        if self.datagrams is not None:
+            self.datagrams.send(frame, now)
+            return True
         if self._frames is None:
             raise LocalError("the peer does not receive, or this side made no offer")
         was_due = self._frames.keyframe_due
@@ -105,6 +124,10 @@ class Outbound:
 
     def keyframe_requested(self, now: float) -> None:
         """The peer asks for a keyframe."""
+        if self.datagrams is not None:
+            if self.datagrams.keyframe_requested(now):
+                self._events.append(KeyframeWanted("peer"))
+            return
         if self._frames is None:
             raise WireError("a keyframe was requested of a side that sends nothing")
         if self._asked_at is None or now - self._asked_at >= KEYFRAME_REQUEST_S:
@@ -130,6 +153,8 @@ class Outbound:
 
     def counts(self) -> FrameCounts:
         """What became of our frames."""
+        if self.datagrams is not None:
+            return self.datagrams.counts()
         return self._frames.counts() if self._frames is not None else FrameCounts()
 
     def streams(self) -> list[int]:
@@ -142,6 +167,8 @@ class Outbound:
         if self._frames is not None and at.stream_id == self._frames_stream:
             self._frames.progress(at.unsent, at.acked, at.min_rtt_s)
         if self._transfer is not None and at.stream_id == self._transfer_stream:
+            live = self.datagrams is not None and self.datagrams.live(now)
+            self._transfer.window(at.window, careful=live)
             self._transfer.progress(max(0, at.acked - 1), at.rtt_s, at.min_rtt_s, now)
             done, total = self._transfer.confirmed, len(self._avatar or b"")
             if done - self._told >= PROGRESS_STEP or done == total > self._told:
@@ -175,18 +202,30 @@ class Outbound:
 
     def _frames_to_send(self, frames: FrameSender, now: float, closing: bool) -> list[StreamData]:
         was_due = frames.keyframe_due
-        data = frames.outgoing(now, flush=closing)
+        pieces = frames.outgoing(now, flush=closing)
         self._tell_keyframe(was_due)
         self._frames_ended = closing
-        if not data and not closing:
-            return []
-        size = len(data)
-        if self._frames_stream is None:
-            self._frames_stream = self._new_stream()
-            data = bytes([FRAMES]) + data
-        out = self._wrote(self._frames_stream, data, closing)
-        frames.handed_over(self._written[self._frames_stream], size, now)
-        return [out]
+        out = []
+        for begins, data in pieces:
+            if begins and self._frames_stream is not None:
+                out.append(self._wrote(self._frames_stream, b"", True))
+                self._frames_stream = None
+            size = len(data)
+            if self._frames_stream is None:
+                self._frames_stream = self._new_stream()
+                data = bytes([GOP if begins else FRAMES]) + data
+            out.append(self._wrote(self._frames_stream, data))
+            frames.handed_over(self._written[self._frames_stream], size, now)
+        if closing:
+            if self._frames_stream is None:
+                self._frames_stream = self._new_stream()
+                out.append(self._wrote(self._frames_stream, bytes([self._frames_kind()])))
+            out.append(self._wrote(self._frames_stream, b"", True))
+        return out
+
+    def _frames_kind(self) -> int:
+        per_gop = self._offer is not None and self._offer.mode == STREAM_PER_GOP
+        return GOP if per_gop else FRAMES
 
     def _avatar_to_send(self, transfer: AvatarSender, now: float) -> list[StreamData]:
         data = transfer.take(now)

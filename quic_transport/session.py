@@ -13,20 +13,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quic_transport import events as ev
 from quic_transport import messages as msg
 from quic_transport.call_state import CALLS, ENDING, State
 from quic_transport.clock_sync import ClockSync
-from quic_transport.codec.profile import EncodedFrame
+from quic_transport.codec.profile import EncodedFrame, Reference
 from quic_transport.control import ControlReader
+from quic_transport.datagram_media import DatagramMedia
+from quic_transport.datagram_receiver import DatagramReceiver
 from quic_transport.errors import LocalError, RemoteError, WireError
 from quic_transport.frame_stream import FrameCounts
 from quic_transport.handshake import check_fit
 from quic_transport.heartbeat import Heartbeat, answer
 from quic_transport.inbound import Inbound
-from quic_transport.limits import Limits
-from quic_transport.offer import Offer, Reason, Refusal, clip_sentence
+from quic_transport.limits import Limits, RateLimit
+from quic_transport.offer import DATAGRAM, Offer, Reason, Refusal, clip_sentence
 from quic_transport.outbound import CONTROL_STREAM, Outbound, Progress, StreamData
 
 
@@ -36,8 +39,10 @@ class Session:
     def __init__(
         self, *, is_client: bool, token: bytes, offer: Offer | None = None,
         avatar: bytes | None = None, receives: bool = False, limits: Limits | None = None,
+        call_id: bytes = msg.NO_CALL,
     ) -> None:  # fmt: skip
-        """`token` is the invite's; `avatar` is handed out on request (None: never)."""
+        """`token` is the invite's; `avatar` is handed out on request (None: never); `call_id`: the
+        client's, random."""
         if offer is None and not receives:
             raise LocalError("a side of a call sends, receives or both")
         if offer is not None and avatar is not None and len(avatar) != offer.avatar_size:
@@ -52,12 +57,13 @@ class Session:
         self._limits = limits or Limits()
         self._events: deque[ev.Event] = deque()
         self._control = ControlReader(None if is_client else token, self._limits)
-        self._hello = msg.Hello(token if is_client else b"", receives, offer)
+        self._hello = msg.Hello(token if is_client else b"", receives, offer, call_id)
         self._outbound = Outbound(
             is_client=is_client, offer=offer, avatar=avatar, limits=self._limits,
             events=self._events,
         )  # fmt: skip
         self._inbound: Inbound | None = None
+        self._media: DatagramMedia | None = None
         self._early: list[tuple[int, bytes, bool]] = []
         self._heartbeat: Heartbeat | None = None
         self._deadline: float | None = None  # of the hello, the drain or the linger
@@ -72,7 +78,7 @@ class Session:
         self._deadline = now + self._limits.hello_timeout_s
         if self._is_client:
             self.state = State.CALLING
-            self._outbound.say(self._hello)
+            self._say_hello(now)
         else:
             self.state = State.LISTENING
 
@@ -80,7 +86,7 @@ class Session:
         """Take the ringing call."""
         self._check_call("accept")
         assert self.peer is not None
-        self._outbound.say(self._hello)
+        self._say_hello(now, self.peer)
         self._open(self.peer, now)
 
     def refuse(self, reason: Reason, sentence: str, now: float) -> None:
@@ -109,6 +115,15 @@ class Session:
         """Whether only a keyframe is accepted next."""
         return self._outbound.keyframe_due()
 
+    def reference(self) -> Reference:
+        """What the next frame is to be predicted from: give it to the encoder."""
+        return self._outbound.reference()
+
+    def frame_decoded(self, sequence: int, now: float) -> None:
+        """The owner has decoded this frame: the sender may predict others from it."""
+        if self._media is not None and self._media.receiver is not None:
+            self._media.receiver.decoded(sequence, now)
+
     def send_frame(self, frame: EncodedFrame, now: float) -> bool:
         """Queue a coded frame. False: it and all queued ones were dropped; a keyframe is due."""
         self._check_call("send_frame")
@@ -117,6 +132,8 @@ class Session:
     def request_keyframe(self, now: float) -> bool:
         """Ask the sender for a keyframe; False if it was asked a moment ago."""
         self._check_call("request_keyframe")
+        if self._media is not None and self._media.receiver is not None:
+            return self._media.receiver.request_key(now)
         best = self.clock.round_trip()
         wanted = self._receiving().wants_keyframe(now, best.rtt_s if best else 0.0)
         if wanted:
@@ -149,7 +166,10 @@ class Session:
 
     def counts(self) -> tuple[FrameCounts, FrameCounts]:
         """What became of the frames that we sent, and the frames that came."""
-        return self._outbound.counts(), self._inbound.counts() if self._inbound else FrameCounts()
+        received = self._inbound.counts() if self._inbound is not None else FrameCounts()
+        if self._media is not None and (got := self._media.receiver) is not None:
+            received = FrameCounts(got.frames, got.keyframes, got.payload_bytes)
+        return self._outbound.counts(), received
 
     def next_event(self) -> ev.Event | None:
         """The oldest event not yet taken, or None."""
@@ -169,6 +189,26 @@ class Session:
                 self._receive_stream(stream_id, data, end, now)
         except RemoteError as error:
             self._turn_away(error, now)
+
+    def receive_datagram(self, data: bytes, now: float) -> None:
+        """A datagram has come; one that overtook the hello is let go."""
+        self.heard(now)
+        if self._media is None or self.state not in (State.OPEN, State.DRAINING):
+            return
+        try:
+            frames, asked = self._media.receive(data, now)
+        except RemoteError as error:
+            self._turn_away(error, now)
+            return
+        self._events += [ev.FrameReceived(frame, now) for frame in frames]
+        if asked:
+            self._events.append(ev.KeyframeWanted("peer"))
+
+    def datagram_to_send(self, now: float) -> bytes | None:
+        """The datagram that leaves now; ask again after it has left."""
+        if self._media is None or self.state not in (State.OPEN, State.CLOSING):
+            return None
+        return self._media.to_send(now, flush=self.state is State.CLOSING)
 
     def stream_reset(self, stream_id: int, now: float) -> None:
         """The peer cut one of its streams off; this protocol never does that."""
@@ -215,6 +255,7 @@ class Session:
         if self._heartbeat is not None and self.state is State.OPEN:
             times += [self._heartbeat.ping_at, self._heartbeat.lost_at]
             times.append(self._outbound.next_time(now))
+            times.append(self._media.next_time() if self._media is not None else None)
         self._timer_at = min((t for t in times if t is not None), default=None)
         return self._timer_at
 
@@ -238,6 +279,12 @@ class Session:
         if name not in CALLS[self.state]:
             raise LocalError(f"{name} is not possible while the call is {self.state.value}")
 
+    def _say_hello(self, now: float, to: msg.Hello | None = None) -> None:
+        ours = replace(self._hello, clock_ms=max(0, int(now * 1000)))
+        if to is not None:
+            ours = replace(ours, call_id=to.call_id, attempt=to.attempt)
+        self._outbound.say(ours)
+
     def _open(self, hello: msg.Hello, now: float) -> None:
         self.state = State.OPEN
         self.peer = hello
@@ -247,6 +294,12 @@ class Session:
         if hello.offer is not None and self._receives:
             self._inbound = Inbound(hello.offer, self._limits, self._events)
             self.receiving = True
+        receiver = None
+        if self._inbound is not None and hello.offer is not None and hello.offer.mode == DATAGRAM:
+            rate = RateLimit(10 * hello.offer.fps, self._limits.frame_burst)
+            receiver = DatagramReceiver(rate, hello.clock_ms)
+        if receiver is not None or self._outbound.datagrams is not None:
+            self._media = DatagramMedia(self._outbound.datagrams, receiver, now)
         timeout_s = self._limits.peer_timeout_s
         self._heartbeat = Heartbeat(now, self.clock, eager=self.receiving, timeout_s=timeout_s)
         self._events.append(ev.CallOpened(hello))
@@ -309,9 +362,11 @@ class Session:
         self._end = ev.CallEnded(ev.Ending.PEER_HUNG_UP, sentence or "the peer hung up")
         if self._inbound is None or self._inbound.frames_ended:
             self._finish(self._end)
-        else:  # frames travel on another stream and may be behind
+        else:  # frames travel beside the control stream and may be behind
             self.state = State.DRAINING
-            self._deadline = now + self._limits.linger_s
+            by_datagram = self._media is not None and self._media.receiver is not None
+            wait = self._limits.datagram_linger_s if by_datagram else self._limits.linger_s
+            self._deadline = now + wait
 
     def _receive_stream(self, stream_id: int, data: bytes, end: bool, now: float) -> None:
         if stream_id % 4 != (3 if self._is_client else 2):

@@ -11,11 +11,12 @@ import struct
 
 from quic_transport.errors import LocalError, WireError
 
-VERSION = 1
+VERSION = 2
 """The protocol version in the first message. A peer with another version is refused."""
 
-ALPN = f"facewire/{VERSION}"
-"""The application protocol that the TLS handshake negotiates."""
+ALPN = "facewire/1"
+"""The application protocol that the TLS handshake negotiates. It says how the first message begins
+(version, token), which never changes: so two versions meet there, and can say so."""
 
 MAX_VARINT_BYTES = 10
 MAX_U64 = 2**64 - 1

@@ -48,7 +48,7 @@ class ReceivePipeline:
         self._stage = run_stage("draw", self._run, self.pictures)
 
     def feed(self, frame: EncodedFrame, arrival: float) -> bool:
-        """A frame came, at `arrival` on our clock; False: ask the sender for a keyframe."""
+        """A frame came, at `arrival` on our clock; whether it was decoded."""
         with self._changed:
             good = self.stream.on_frame(frame, arrival)
             self._changed.notify_all()

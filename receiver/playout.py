@@ -8,7 +8,8 @@ instant, so drawing may begin earlier by what it takes, but by no more than half
 other half is for the path's jitter. Pure: `now` is a parameter.
 
 Reference: the paper, "Ingestion and Rendering" (a playback buffer of K frames, base time from the
-first frame, target times by the frame rate); the interpolation between frames is ours.
+first frame, target times by the frame rate); the interpolation between frames is ours, and so is
+the delay that follows what arrives (`receiver/arrivals.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams
+from receiver.arrivals import Arrivals
 
 FloatArray = NDArray[np.float32]
 
@@ -29,6 +31,7 @@ SNAP_S = 0.002  # a frame this little ahead of the media time counts as reached
 STEER_RATE = 0.1  # the clock mapping moves by at most this many seconds per second
 JUMP_S = 1.0  # a mapping that is off by more is taken at once (a restarted or suspended peer)
 LEAD_SHARE = 0.5  # of the delay that drawing may use up
+GROW_RATE, SHRINK_RATE = 0.25, 0.02  # the delay changes by at most so many seconds per second
 GAP_INTERVALS = 2.5  # frames further apart than this are not blended across the whole gap
 
 
@@ -37,7 +40,10 @@ class PlayoutSettings:
     """How the buffer trades delay for smoothness."""
 
     delay_frames: float = 1.0
-    """K: how many frame intervals the picture stays behind the newest capture, 0..200."""
+    """K: how many frame intervals the picture stays behind the newest capture at least, 0..200."""
+    max_delay: float = 0.4
+    """Seconds to which the delay may grow while frames come irregularly; below K intervals: the
+    delay is fixed."""
     frame_interval: float = 0.05
     """Seconds between two captured frames at the sender, > 0."""
     extrapolation: float = 0.1
@@ -55,7 +61,7 @@ class PlayoutSettings:
 
     @property
     def delay(self) -> float:
-        """Seconds of delay that the buffer adds."""
+        """Seconds of delay that the buffer adds at least."""
         return self.delay_frames * self.frame_interval
 
 
@@ -134,6 +140,8 @@ class PlayoutBuffer:
         self._transits: deque[tuple[float, float]] = deque()  # (arrival, transit), transit rising
         self._offset: float | None = None  # local time - capture time, without the delay
         self._steered_at = 0.0
+        self._arrivals = Arrivals(self.settings.frame_interval)
+        self._delay = self.settings.delay
         self._lead = 0.0
         self._media = -math.inf
         self._superseded: list[int] = []
@@ -141,9 +149,15 @@ class PlayoutBuffer:
     def __len__(self) -> int:
         return len(self._slots)
 
+    @property
+    def delay(self) -> float:
+        """Seconds that the picture stays behind the quickest arrival at present."""
+        return self._delay
+
     def push(self, sequence: int, params: FaceParams, now: float) -> None:
         """Take a decoded frame that arrived at `now`; one of a known instant is superseded."""
         self._note_transit(now - params.capture_time, now)
+        self._arrivals.note(sequence, params.capture_time, self._transits[0][1], now)
         slot = Slot(params.capture_time, sequence, vector_of(params))
         newest = self._slots[-1].capture_time if self._slots else -math.inf
         overtaken = slot.capture_time < self._media and slot.capture_time < newest
@@ -166,7 +180,7 @@ class PlayoutBuffer:
 
     def anticipate(self, drawing_s: float) -> None:
         """Drawing a picture takes so long, seconds: samples are wanted that much earlier."""
-        self._lead = min(max(0.0, drawing_s), LEAD_SHARE * self.settings.delay)
+        self._lead = min(max(0.0, drawing_s), LEAD_SHARE * self._delay)
 
     def _steer(self, now: float) -> None:
         """Move the clock mapping towards the fastest recent arrival, less the drawing time."""
@@ -178,6 +192,13 @@ class PlayoutBuffer:
             self._offset += error
         else:
             self._offset += max(-limit, min(limit, error))
+        least = self.settings.delay
+        need = self._arrivals.need(self._transits[0][1])
+        need -= max(0.0, self.settings.frame_interval - least)
+        wanted = max(least, min(need, self.settings.max_delay))
+        step = now - self._steered_at
+        low, high = self._delay - SHRINK_RATE * step, self._delay + GROW_RATE * step
+        self._delay = max(least, min(max(wanted, low), high))
         self._steered_at = now
 
     def media_time(self, now: float) -> float | None:
@@ -185,14 +206,14 @@ class PlayoutBuffer:
         self._steer(now)
         if self._offset is None:
             return None
-        self._media = max(self._media, now - self._offset - self.settings.delay)
+        self._media = max(self._media, now - self._offset - self._delay)
         return self._media
 
     def due_time(self, capture_time: float) -> float | None:
         """The local time at which a frame captured then is to be shown; None before any came."""
         if self._offset is None:
             return None
-        return capture_time + self._offset + self.settings.delay
+        return capture_time + self._offset + self._delay
 
     def next_due(self) -> float | None:
         """The local time at which the next frame not yet reached is to be shown; None: none."""

@@ -79,7 +79,7 @@ class ReceiveStream:
         self._drawn: OrderedDict[int, None] = OrderedDict()
 
     def on_frame(self, frame: EncodedFrame, arrival: float) -> bool:
-        """A frame came; False if the sender must be asked for a keyframe."""
+        """A frame came; whether it was decoded. If not, see `wants_keyframe`."""
         number = self._number(frame.sequence)
         if number < 0 or not self.ledger.receive(number):
             return True
@@ -99,6 +99,11 @@ class ReceiveStream:
         self.presence.note_frame(params.capture_time)
         self._settle_superseded()
         return True
+
+    @property
+    def wants_keyframe(self) -> bool:
+        """Whether the newest frame could not be decoded: the sender must be asked."""
+        return self._decoder.needs_keyframe
 
     def _number(self, sequence: int) -> int:
         """The frame's number without the wrap at 2**32."""

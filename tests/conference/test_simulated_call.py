@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quic_transport.codec import EncodedFrame, FaceDecoder, FaceEncoder
+from quic_transport.codec import EncodedFrame, FaceDecoder, FaceEncoder, Reference
 from quic_transport.params import FaceParams, ParamBounds
 from quic_transport.timeline import Timeline
 from receiver.cadence import Cadence, CadenceSettings
@@ -55,8 +55,8 @@ class World:
     def can_send_frame(self) -> bool:
         return not self.congested
 
-    def keyframe_due(self) -> bool:
-        return self.keyframe
+    def reference(self) -> Reference:
+        return None if self.keyframe else "last"
 
     def send_frame(self, frame: EncodedFrame) -> bool:
         self.keyframe = self.keyframe and not frame.key

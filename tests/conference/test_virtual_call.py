@@ -16,8 +16,10 @@ from netsim.loss import IndependentLoss
 from netsim.path import PathSettings
 from netsim.settings import LinkSettings, Outage
 from netsim.traces import Trace
+from quic_transport.codec import EncodedFrame, Reference
 from quic_transport.events import AvatarReceived, CallEnded, Ending, Event, FrameReceived
-from tests.quic_transport.simulated import AVATAR, default_owner, frame, make_session
+from quic_transport.offer import Offer
+from tests.quic_transport.simulated import AVATAR, default_owner, make_offer, make_session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -27,6 +29,7 @@ class Talk:
     """A call of synthetic frames and everything that happened in it."""
 
     both_ways: bool = False
+    mode: str = "stream"
     log: list[tuple[float, int, str]] = field(default_factory=list)
     frames: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     """Of each side: (sequence, delay in s) of the frames that came."""
@@ -34,13 +37,23 @@ class Talk:
     avatars: list[bytes] = field(default_factory=list)
     ends: dict[int, CallEnded] = field(default_factory=dict)
 
+    @staticmethod
+    def coded(sequence: int, now: float, reference: Reference) -> EncodedFrame:
+        before = sequence - 1 if reference == "last" else reference
+        return EncodedFrame(sequence, before is None, now, bytes(31), before)
+
+    def offer(self) -> Offer:
+        return make_offer(mode=self.mode)
+
     def run(
         self, up: LinkSettings, down: LinkSettings, seconds: float, seed: int = 1
     ) -> VirtualCall:
         both = self.both_ways
         sessions = (
-            make_session(is_client=True, sends=True, receives=both),
-            make_session(is_client=False, sends=both, receives=True),
+            make_session(is_client=True, sends=True, receives=both, offer=self.offer()),
+            make_session(
+                is_client=False, sends=both, receives=True, offer=self.offer() if both else None
+            ),
         )
 
         def on_event(side: int, event: Event, now: float) -> None:
@@ -48,6 +61,7 @@ class Talk:
             if isinstance(event, FrameReceived):
                 delay = now - event.frame.capture_time
                 self.frames.setdefault(side, []).append((event.frame.sequence, delay))
+                sessions[side].frame_decoded(event.frame.sequence, now)
             elif isinstance(event, AvatarReceived):
                 self.avatars.append(event.data)
             elif isinstance(event, CallEnded):
@@ -58,7 +72,7 @@ class Talk:
             for side in (CLIENT, SERVER) if both else (CLIENT,):
                 session = sessions[side]
                 if session.can_send_frame(now):
-                    coded = frame(self.sent[side], now, session.keyframe_due())
+                    coded = self.coded(self.sent[side], now, session.reference())
                     self.sent[side] += session.send_frame(coded, now)
 
         call = VirtualCall(*sessions, PathSettings(up, down), seed, on_event=on_event)
@@ -99,6 +113,54 @@ def test_virtual_call_other_seed_is_another_call() -> None:
     assert talks[0].log != talks[1].log
 
 
+def test_virtual_call_datagrams_lose_little_and_never_wait() -> None:
+    talk, link = Talk(mode="datagram"), LinkSettings(delay_ms=50, loss=IndependentLoss(0.1))
+    call = talk.run(link, link, 60)
+    came = talk.frames[SERVER]
+    assert len({s for s, _ in came}) == len(came)
+    assert len(came) > 0.97 * talk.sent[CLIENT]
+    assert max(d for _, d in came) < 0.25
+    assert call.path.links["up"].counts().dropped["loss"] > 50
+    assert talk.avatars == [AVATAR]
+
+
+def test_virtual_call_datagrams_both_ways_are_deterministic() -> None:
+    link = LinkSettings(delay_ms=30, loss=IndependentLoss(0.05), duplicate=0.1, reorder=0.1)
+    talks = [Talk(both_ways=True, mode="datagram") for _ in range(2)]
+    for talk in talks:
+        talk.run(link, link, 20)
+    assert talks[0].log == talks[1].log
+    for side in (CLIENT, SERVER):
+        assert len(talks[0].frames[side]) > 340
+        assert not talks[0].ends
+
+
+def test_virtual_call_datagrams_come_back_with_the_network() -> None:
+    link = LinkSettings(delay_ms=50, outages=(Outage(20.0, 5.0),))
+    talk = Talk(mode="datagram")
+    talk.run(link, link, 40)
+    came = [at for at, side, name in talk.log if name == "FrameReceived" and at > 20.1]
+    assert 25.0 < came[0] < 25.2  # one round trip and 100 ms
+
+
+def test_virtual_call_datagrams_on_12_kbps_do_not_queue() -> None:
+    link = LinkSettings(delay_ms=20, trace=Trace.steady(12), queue_packets=100)
+    talk = Talk(mode="datagram")
+    talk.run(link, link, 60)
+    assert talk.avatars == [AVATAR]  # which took most of the first 15 s
+    delays = sorted(d for _, d in talk.frames[SERVER][-300:])
+    assert delays[int(0.95 * len(delays))] < 0.25
+
+
+def test_virtual_call_stream_per_gop_recovers_on_the_next_stream() -> None:
+    link = LinkSettings(delay_ms=50, loss=IndependentLoss(0.1))
+    talk = Talk(mode="stream-per-gop")
+    talk.run(link, link, 30)
+    assert not talk.ends
+    numbers = [s for s, _ in talk.frames[SERVER]]
+    assert len(set(numbers)) == len(numbers) > 400
+
+
 def test_virtual_call_loss_delays_but_loses_nothing() -> None:
     """The frames' stream is reliable: what is lost comes again, a round trip later."""
     talk, link = Talk(), LinkSettings(delay_ms=50, loss=IndependentLoss(0.1))
@@ -116,12 +178,12 @@ def test_virtual_call_short_outage_is_survived_and_a_long_one_noticed() -> None:
     talk.run(short, short, 20)
     assert not talk.ends
     assert talk.frames[SERVER][-1][1] < 0.1
-    long = LinkSettings(delay_ms=20, outages=(Outage(10.0, 30.0),))
+    long = LinkSettings(delay_ms=20, outages=(Outage(10.0, 60.0),))
     talk = Talk()
-    talk.run(long, long, 30)
+    talk.run(long, long, 45)
     assert talk.ends[CLIENT].how is talk.ends[SERVER].how is Ending.PEER_LOST
     ended = [at for at, _, name in talk.log if name == "CallEnded"]
-    assert all(13.9 <= at <= 14.2 for at in ended), ended
+    assert all(39.9 <= at <= 40.2 for at in ended), ended
 
 
 def test_virtual_call_to_a_dead_network_ends() -> None:

@@ -213,7 +213,7 @@ def test_nobody_there_is_one_sentence_in_bounded_time(identity: Identity) -> Non
 def test_other_protocol_on_the_port_is_one_sentence(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quic_transport.endpoint.ALPN", "facewire/999")
+    monkeypatch.setattr("quic_transport.quic_inside.ALPN", "facewire/999")
     with pytest.raises(RemoteError, match="same version"):
         connect(listener.invite, party=SENDER)
 
@@ -260,8 +260,14 @@ def python(code: str, argument: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_killed_sender_is_reported(listener: Listener) -> None:
-    with python(CALLER, str(listener.invite)) as process:
+def test_killed_sender_is_reported(identity: Identity) -> None:
+    limits = Limits(peer_timeout_s=2.0)
+    with (
+        serve(
+            "127.0.0.1", 0, party=Party(receives=True), identity=identity, limits=limits
+        ) as listener,
+        python(CALLER, str(listener.invite)) as process,
+    ):
         receiver = accept(listener)
         wait_for(receiver, is_a(FrameReceived))
         process.kill()

@@ -123,13 +123,16 @@ def test_frames_before_a_goodbye_still_count_when_they_are_behind() -> None:
     assert sim.end(SERVER).how is Ending.PEER_HUNG_UP
 
 
-def test_dead_peer_is_reported_within_five_seconds() -> None:
+def test_dead_peer_is_reported_after_half_a_minute() -> None:
     sim = caller_and_receiver()
     talk(sim, CLIENT, 30)
     sim.cut = True
     for side in (CLIENT, SERVER):
         assert not any(isinstance(e, CallEnded) for e in sim.events[side])
-    sim.run(sim.now + 5)
+    sim.run(sim.now + 29)
+    for side in (CLIENT, SERVER):
+        assert not any(isinstance(e, CallEnded) for e in sim.events[side])
+    sim.run(sim.now + 2)
     for side in (CLIENT, SERVER):
         end = sim.end(side)
         assert end.how is Ending.PEER_LOST
@@ -150,9 +153,9 @@ def test_side_that_was_starved_of_cpu_does_not_blame_its_peer() -> None:
     server = sim.sessions[SERVER]
     timer = server.next_timer(sim.now)
     assert timer is not None
-    server.handle_timer(timer + 6)  # our process slept for six seconds
+    server.handle_timer(timer + 60)  # our process slept for a minute
     assert server.state is State.OPEN
-    server.handle_timer(timer + 6 + 4.1)
+    server.handle_timer(timer + 60 + 30.1)
     assert server.state is State.CLOSED
 
 
@@ -371,8 +374,8 @@ def test_wrong_token_is_refused_before_anybody_rings() -> None:
     ("changes", "reason"),
     [
         ({"schema": "flame100"}, Reason.SCHEMA),
-        ({"profile": "rc"}, Reason.PROFILE),
-        ({"mode": "datagram"}, Reason.PROFILE),
+        ({"profile": "telepathy"}, Reason.PROFILE),
+        ({"mode": "carrier pigeon"}, Reason.PROFILE),
         ({"avatar_size": 65 * 2**20}, Reason.AVATAR),
     ],
 )
@@ -401,10 +404,11 @@ def test_two_senders_or_two_receivers_have_nothing_to_say(sends: bool) -> None:
     assert refused(client, server)[0].reason is Reason.ROLES
 
 
-def test_version_of_the_future_is_refused_by_its_first_field() -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_other_version_is_refused_by_its_first_field(version: int) -> None:
     server = make_session(is_client=False, sends=False, receives=True)
     server.start(0)
-    body = b"\x02" + b"\x10" + TOKEN + b"whatever version 2 puts here"
+    body = bytes([version]) + b"\x10" + TOKEN + b"whatever that version puts here"
     server.receive(0, bytes([msg.Hello.kind, len(body)]) + body, False, 0.1)
     (out,) = server.data_to_send(0.1)
     kind, length = out.data[0], out.data[1]
@@ -431,8 +435,8 @@ def test_silent_stranger_is_dropped_after_the_hello_time() -> None:
     for is_client in (True, False):
         session = make_session(is_client=is_client, sends=is_client, receives=not is_client)
         session.start(10)
-        assert session.next_timer(10) == 15
-        session.handle_timer(15)
+        assert session.next_timer(10) == 25
+        session.handle_timer(25)
         end = session.next_event()
         assert isinstance(end, CallEnded)
         assert end.reason is Reason.TIMEOUT

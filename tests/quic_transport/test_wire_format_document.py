@@ -43,3 +43,10 @@ def test_document_has_its_three_parts() -> None:
         "Avatar file",
         "Messages",
     ]
+
+
+def test_documented_datagrams_are_the_golden_ones() -> None:
+    from tests.quic_transport.test_datagram import GOLDEN
+
+    for _, data in GOLDEN.values():
+        assert f"`{bytes.fromhex(data).hex(' ')}`" in TEXT

