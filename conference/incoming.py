@@ -198,6 +198,7 @@ class Receiving:
                 self._meter.set_origin(exchange.peer_stats[MEDIA_ORIGIN])
             try:
                 self._look_for_absence()
+                self._pipeline.note_quiet(0.0 if draining else exchange.call.quiet_s())
                 self._show_next()
             except EndOfStream:
                 break
@@ -278,6 +279,7 @@ class Receiving:
         )
         delay = self._timeline.summary()["end to end"]
         away = "  NO FACE" if self._stream.presence.told else ""
+        away = "  CONNECTION LOST, trying" if self._stream.presence.lost else away
         return (
             f"{self._seconds:6.1f} s{away}  rendered {books.fates['rendered']} of {books.sent} "
             f"frames{f' ({gone})' if gone else ''}  {rates['pictures per second']:.1f} pictures/s  "

@@ -147,6 +147,11 @@ class Call:
         with self.lock:
             return self.session.clock.round_trip()
 
+    def quiet_s(self) -> float:
+        """How long ago anything came from the peer, seconds."""
+        with self.lock:
+            return self.session.quiet_s(time.monotonic())
+
     def counts(self) -> tuple[FrameCounts, FrameCounts]:
         """Frames sent, and frames received (those dropped for a slow owner counted there)."""
         with self.lock:

@@ -41,6 +41,10 @@ class Heartbeat:
         if late_s > STARVED_S:
             self._heard_at = min(now, self._heard_at + late_s)
 
+    def quiet_s(self, now: float) -> float:
+        """How long ago something came from the peer, seconds."""
+        return max(0.0, now - self._heard_at)
+
     @property
     def lost_at(self) -> float:
         """When the peer counts as lost."""

@@ -215,6 +215,10 @@ class Session:
         if self.state is not State.IDLE:
             self._turn_away(WireError(f"the peer cut stream {stream_id} off"), now)
 
+    def quiet_s(self, now: float) -> float:
+        """How long ago something came from the peer, seconds; 0 before the call is open."""
+        return self._heartbeat.quiet_s(now) if self._heartbeat is not None else 0.0
+
     def heard(self, now: float) -> None:
         """The transport got something from the peer: it lives."""
         if self._heartbeat is not None:

@@ -19,7 +19,7 @@ from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
 from quic_transport.params import FaceParams
 from receiver.display import Picture
 from receiver.stream import PictureJob, ReceiveStream
-from receiver.veil import veiled
+from receiver.veil import CAPTION, veiled
 
 FINISHED_PICTURES = 2  # capacity of the fifo to the display
 
@@ -53,6 +53,12 @@ class ReceivePipeline:
             good = self.stream.on_frame(frame, arrival)
             self._changed.notify_all()
             return good
+
+    def note_quiet(self, quiet_s: float) -> None:
+        """The sender was last heard so many seconds ago."""
+        with self._changed:
+            if self.stream.note_quiet(quiet_s, self._clock()):
+                self._changed.notify_all()
 
     def key(self, name: str) -> bool:
         """A key was pressed; whether it moved the viewpoint."""
@@ -95,7 +101,7 @@ class ReceivePipeline:
         what = job.params.vector().tobytes() + job.pose.tobytes()
         if self._last is None or self._last[0] != what:
             self._last = (what, self._draw(job.params, job.pose))
-        return veiled(self._last[1], job.veil)
+        return veiled(self._last[1], job.veil, job.caption or CAPTION)
 
     def drain(self) -> None:
         """No more frames come: draw those that wait for their turn, then end."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams
 from receiver.arrivals import Arrivals
+from receiver.rest import Rest
 
 FloatArray = NDArray[np.float32]
 
@@ -143,6 +144,7 @@ class PlayoutBuffer:
         self._arrivals = Arrivals(self.settings.frame_interval)
         self._delay = self.settings.delay
         self._lead = 0.0
+        self.rest = Rest()
         self._media = -math.inf
         self._superseded: list[int] = []
 
@@ -237,7 +239,8 @@ class PlayoutBuffer:
         for slot in used:
             slot.used = True
         self._drop(max(0, at - 2))  # the current frame and the one before it (for its motion)
-        params = params_of(vector, media)
+        params = params_of(self.rest.apply(vector, now), media)
+        held = held and not self.rest.moving(now)
         return PlayoutSample(params, media, tuple(s.sequence for s in used), tuple(reached), held)
 
     def _vector_at(self, media: float, at: int) -> tuple[FloatArray, list[Slot], bool]:

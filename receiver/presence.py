@@ -1,4 +1,4 @@
-"""Whether the sender has a face to show: when the picture is veiled, and how much.
+"""Whether the sender is there and has a face to show: when the picture is veiled, and how much.
 
 The rule: the sender says once since when its face is missing (its capture clock); the first frame
 that was captured later ends that. So the order in which the two arrive does not matter, and a
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 MAX_STEP_S = 0.1  # of the veil: the picture may have stood still for long before
 MAX_LASTING = 8  # absences that no frame has ended yet; a peer can't make them grow
 VEIL_S = 0.4  # the picture dims over so long ...
+LOST_CAPTION = "connection lost"
 UNVEIL_S = 0.15  # ... and comes back over so long
 
 
@@ -32,6 +33,8 @@ class PresenceView:
 
     def __init__(self) -> None:
         self.count = 0
+        self.lost = False
+        """Whether the sender cannot be reached at present."""
         self._absences: list[Absence] = []  # in order of time; those in the past are let go
         self._newest = -math.inf  # capture time of the newest frame
         self._past_s = 0.0  # length of the absences that were let go
@@ -59,9 +62,14 @@ class PresenceView:
         """Whether, by the latest news, there is no face at present."""
         return bool(self._absences) and math.isinf(self._absences[-1].until)
 
+    @property
+    def caption(self) -> str:
+        """What stands on the veil."""
+        return LOST_CAPTION if self.lost else ""
+
     def absent_at(self, media: float) -> bool:
-        """Whether no face was there at the instant `media`."""
-        return any(a.since <= media < a.until for a in self._absences)
+        """Whether no face was there at the instant `media`, or nobody knows."""
+        return self.lost or any(a.since <= media < a.until for a in self._absences)
 
     def changing(self, media: float) -> bool:
         """Whether the veil moves, or will without further news."""

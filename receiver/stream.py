@@ -50,7 +50,9 @@ class PictureJob:
     sample: PlayoutSample
     """Which frames it is made of."""
     veil: float = 0.0
-    """0..1: how much of it is veiled, because the sender has no face to show."""
+    """0..1: how much of it is veiled, because the sender has no face to show or is lost."""
+    caption: str = ""
+    """What stands on the veil; empty: the usual."""
 
 
 class ReceiveStream:
@@ -105,6 +107,13 @@ class ReceiveStream:
         """Whether the newest frame could not be decoded: the sender must be asked."""
         return self._decoder.needs_keyframe
 
+    def note_quiet(self, quiet_s: float, now: float) -> bool:
+        """The sender was heard `quiet_s` seconds ago; whether that changes the picture."""
+        before = self._playout.rest.lost
+        self._playout.rest.note_quiet(quiet_s, now)
+        self.presence.lost = self._playout.rest.lost
+        return self.presence.lost != before
+
     def _number(self, sequence: int) -> int:
         """The frame's number without the wrap at 2**32."""
         if self._highest < 0:
@@ -124,6 +133,7 @@ class ReceiveStream:
             return None
         due = self._playout.next_due()
         moving = self.control.moving or self.presence.changing(self._playout.media_time(now) or 0.0)
+        moving = moving or self._playout.rest.moving(now)
         if due is None and self._still and not moving:
             return None
         return self._cadence.next_start(now, due)
@@ -138,7 +148,7 @@ class ReceiveStream:
         self._still = sample.held
         pose = self.control.pose(sample.params.rotation, now)
         veil = self.presence.veil_at(sample.media_time, now)
-        return PictureJob(sample.params, pose, now, sample, veil)
+        return PictureJob(sample.params, pose, now, sample, veil, self.presence.caption)
 
     def finish(self, job: PictureJob, now: float) -> None:
         """The picture is ready: its frames are rendered, and their latency is known."""
