@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol, TypeVar
@@ -32,6 +32,7 @@ MIN_CAPABILITY = (7, 5)  # what Triton 3 still compiles tensor-core products for
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 
 class BackendError(ValueError):
@@ -218,6 +219,37 @@ def open_engine(field: HeadField, pool: WorkerPool, device: str = "auto", backen
     choices = candidates(device, backend)
     engine, rest = open_first(choices, lambda c: make_engine(field, pool, c, betas))
     return engine, choices[len(choices) - len(rest) - 1]
+
+
+class Resident(Protocol):
+    """Training with the footage on the device; see `nerf.gpu.resident.ResidentTraining`."""
+
+    def believe(self, codes: ArrayLike, rigid: ArrayLike, moment1: ArrayLike, moment2: ArrayLike,
+                count: ArrayLike) -> None: ...  # fmt: skip
+
+    def poses(self) -> tuple[Float64, Float64, Float64, NDArray[np.int64]]: ...
+
+    def run(self, order: Sequence[int], seeds: ArrayLike, rates: Sequence[Rates],
+            loss: LossWeights, jitter: ArrayLike, pose_rates: Sequence[float], rays: int,
+            samples: float, *, refine: bool) -> tuple[StepResult, int]: ...  # fmt: skip
+
+
+def open_resident(engine: TrainEngine, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8],
+                  boxes: ArrayLike, poses: ArrayLike, camera: Camera,
+                  ) -> Resident | None:  # fmt: skip
+    """The footage beside a Triton engine, or None: steps then take their rays from the host."""
+    if type(engine).__module__ != "nerf.gpu.engine":
+        return None
+    from nerf.gpu.engine import TritonEngine
+    from nerf.gpu.resident import ResidentTraining
+
+    assert isinstance(engine, TritonEngine)
+    try:
+        return ResidentTraining(engine, rgb, alpha, boxes, poses, camera)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        log.warning("the footage does not fit into the GPU's memory: it stays on the host")
+        return None
 
 
 class SteadyRenderer:

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nerf.backends import Choice, TrainEngine, make_renderer, open_engine, open_resident
 from nerf.camera import Camera, head_pose
 from nerf.config import PAPER_FIELD, FieldConfig
-from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch, StepResult
+from nerf.cpu.engine import LossWeights, Rates, RayBatch, StepResult
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.render import CpuRenderer, Rendered
+from nerf.cpu.render import Rendered
 from nerf.expression import fit_expression_code
 from nerf.field import cube_rays, new_field
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.occupancy import OPAQUE_FINAL, Occupancy, fit_cube, visual_hull
 from nerf.pose_correction import fit_correction, pose_features
-from nerf.torch_backend import TorchEngine, TorchRenderer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +90,9 @@ PRESETS: dict[str, TrainSettings] = {
 }  # fmt: skip
 
 
+LOOK_EVERY = 64  # steps between two looks at the occupancy
+
+
 def train_count(frames: int, holdout: float) -> int:
     """How many of `frames` frames are trained on; the rest, at the end, are held out."""
     return max(1, frames - round(frames * holdout))
@@ -99,9 +102,8 @@ class Trainer:
     """A training run in progress."""
 
     def __init__(self, footage: Footage, settings: TrainSettings, pool: WorkerPool,
-                 device: str = "cpu") -> None:  # fmt: skip
-        """`device` is a name torch knows; "cpu" means our kernels."""
-        self.device = device
+                 device: str = "cpu", backend: str = "auto") -> None:  # fmt: skip
+        """`device` and `backend` are wishes (`nerf.backends`)."""
         self.footage = footage
         self.pool = pool
         self.count = train_count(len(footage), settings.holdout)
@@ -121,11 +123,9 @@ class Trainer:
                            footage.distance, cube)  # fmt: skip
         self.occupancy = Occupancy(hull)
         self.field.occupancy = hull.astype(np.uint8)
-        self.engine: CpuEngine | TorchEngine = (
-            CpuEngine(self.field, pool, betas=settings.betas)
-            if device == "cpu"
-            else TorchEngine(self.field, device, betas=settings.betas)
-        )
+        self.engine: TrainEngine
+        self.choice: Choice
+        self.engine, self.choice = open_engine(self.field, pool, device, backend, settings.betas)
         self.codes = code(footage.expression[: self.count])
         self.features = pose_features(self.field, footage.rotation[: self.count],
                                       footage.expression[: self.count])  # fmt: skip
@@ -137,6 +137,11 @@ class Trainer:
         self.rays = 1024
         self._order: list[int] = []
         self._boxes = [bounding_box(a) for a in footage.alpha[: self.count]]
+        poses = [footage.pose(i) for i in range(self.count)]
+        self.resident = open_resident(self.engine, footage.rgb[: self.count],
+                                      footage.alpha[: self.count], self._boxes, poses,
+                                      footage.camera)  # fmt: skip
+        self._told = False  # whether the device knows what we believe of poses and expressions
 
     @property
     def done(self) -> bool:
@@ -160,6 +165,7 @@ class Trainer:
         self._order = [int(i) for i in state["order"]]
         self.codes = np.asarray(state["codes"], dtype=np.float32)
         self.poses_fixed = bool(state["poses_fixed"])
+        self._told = False
 
     def believe(self, rigid: ArrayLike, expression: ArrayLike, *, fixed: bool) -> None:
         """Go on with these poses (as `cube_rays` takes them, [count, 6]) and expressions
@@ -168,36 +174,78 @@ class Trainer:
         self.codes = self.field.code(np.asarray(expression, dtype=np.float32))
         self._rigid1[:], self._rigid2[:], self._rigid_n[:] = 0.0, 0.0, 0
         self.poses_fixed = fixed
+        self._told = False
 
     def step(self, progress: float | None = None) -> StepResult:
         """Take one step on the next frame of a shuffled pass.
 
         `progress` in [0, 1] places the step in the schedule; by default steps taken over steps in
-        all. A caller with a time budget passes the share of it that is spent.
+        all. A caller with a time budget passes the share of it that is spent. Where the footage
+        lies on the device, this takes all the steps up to the next look at the occupancy.
         """
         s = self.settings
         if not self._order:
             self._order = self.rng.permutation(self.count).tolist()
-        frame = self._order.pop()
         if progress is None:
             progress = self.step_index / s.steps
-        if s.milestones:
-            scale = 0.33 ** sum(self.step_index >= m for m in s.milestones)
-        else:
-            scale = s.decay_to**progress
-        rates = Rates(table=s.table_rate * scale, expression=s.expression_rate * scale,
-                      network=s.network_rate * scale)  # fmt: skip
         refine = s.pose_rate > 0 and progress >= s.pose_start and not self.poses_fixed
-        result = self.engine.step(self._batch(frame), rates, s.loss,
+        if self.resident is not None:
+            result = self._stretch(progress, refine)
+        else:
+            result = self._one_step(progress, refine)
+        if self.step_index % LOOK_EVERY == 0 and self.step_index >= 3 * LOOK_EVERY:
+            self.occupancy.refresh(self.engine.density_at, self.rng)
+            self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
+        return result
+
+    def _scale(self, step: int, progress: float) -> float:
+        """What the rates of a step are multiplied by."""
+        s = self.settings
+        if s.milestones:
+            return float(0.33 ** sum(step >= m for m in s.milestones))
+        return float(s.decay_to**progress)
+
+    def _rates(self, scale: float) -> Rates:
+        s = self.settings
+        return Rates(table=s.table_rate * scale, expression=s.expression_rate * scale,
+                     network=s.network_rate * scale)  # fmt: skip
+
+    def _one_step(self, progress: float, refine: bool) -> StepResult:
+        s = self.settings
+        frame = self._order.pop()
+        scale = self._scale(self.step_index, progress)
+        result = self.engine.step(self._batch(frame), self._rates(scale), s.loss,
                                   float(self.rng.random()), rigid=refine)  # fmt: skip
         if refine:
             self._refine(frame, result.rigid_gradient, s.pose_rate * scale)
         self.step_index += 1
         wanted = self.rays * s.samples / max(result.samples, 1)
         self.rays = int(np.clip(0.9 * self.rays + 0.1 * wanted, 256, 4096))
-        if self.step_index % 64 == 0 and self.step_index >= 192:
-            self.occupancy.refresh(self.engine.density_at, self.rng)
-            self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
+        return result
+
+    def _stretch(self, progress: float, refine: bool) -> StepResult:
+        """All the steps up to the next look at the occupancy, the pass's or the run's end."""
+        assert self.resident is not None
+        s = self.settings
+        if not self._told:
+            self.resident.believe(self.codes, self.rigid, self._rigid1, self._rigid2, self._rigid_n)
+            self._told = True
+        n = min(LOOK_EVERY - self.step_index % LOOK_EVERY, len(self._order),
+                max(s.steps - self.step_index, 1))  # fmt: skip
+        frames = [self._order.pop() for _ in range(n)]
+        scales = [self._scale(self.step_index + i, min(progress + i / s.steps, 1.0))
+                  for i in range(n)]  # fmt: skip
+        result, self.rays = self.resident.run(
+            frames, self.rng.integers(0, 2**31, n), [self._rates(x) for x in scales], s.loss,
+            self.rng.random(n), [s.pose_rate * x for x in scales], self.rays, s.samples,
+            refine=refine,
+        )  # fmt: skip
+        self.step_index += n
+        if refine:
+            self.rigid, self._rigid1, self._rigid2, self._rigid_n = self.resident.poses()
+            if not self._order:
+                self.rigid -= self.rigid.mean(axis=0)
+                self._told = False
         return result
 
     def finish(self, *, corrected: bool = True) -> None:
@@ -223,11 +271,7 @@ class Trainer:
                     rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
         """The current field with coefficients [K] under a head → camera pose [4, 4]."""
         self.engine.store()
-        renderer: CpuRenderer | TorchRenderer = (
-            CpuRenderer(self.field, self.pool)
-            if self.device == "cpu"
-            else TorchRenderer(self.field, self.device)
-        )
+        renderer = make_renderer(self.field, self.pool, self.choice)
         renderer.set_expression(expression)
         return renderer.render(pose, camera, rigid=rigid)
 

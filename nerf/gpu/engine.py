@@ -78,10 +78,10 @@ class TritonEngine:
         self._levels = torch.tensor(level_table(c), device=self.device)
         self._grad_packed = zeros(self.sizes.weights)
         self._slabs = zeros(self.programs, self.sizes.weights)
-        self._rigid = zeros(self.programs, 8)
+        self.rigid_slabs = zeros(self.programs, 8)
         self._zero = zeros(1, dtype=torch.int32)
-        self._loss_state, self._used_scale = zeros(4), zeros(1)
-        self._loss_state[0] = FIRST_SCALE if precision == torch.float16 else 1.0
+        self.loss_state = zeros(4)
+        self.loss_state[0] = FIRST_SCALE if precision == torch.float16 else 1.0
         # the rays of a step, and its samples
         self.code, self.origin = zeros(c.rank), zeros(3)
         self.rays = zeros(1, dtype=torch.int32)
@@ -91,7 +91,7 @@ class TritonEngine:
         self._t, self._sigma, self._grad_sigma = (zeros(capacity) for _ in range(3))
         self._ray = zeros(capacity, dtype=torch.int32)
         self._rgb, self._grad_rgb = zeros(capacity, 3), zeros(capacity, 3)
-        self.counters, self.totals = zeros(2, dtype=torch.int32), zeros(2)
+        self.counters, self.totals = zeros(4, dtype=torch.int32), zeros(2)
         self.at_step, self.hyper = zeros(1, dtype=torch.int32), zeros(1, HYPER)
         self._fine = zeros(*field.occupancy.shape, dtype=torch.uint8)
         self._upload()
@@ -162,17 +162,19 @@ class TritonEngine:
             place[:n].copy_(torch.tensor(np.ascontiguousarray(array)))
         self.totals.zero_()
         self.counters.zero_()
+        scale = self.loss_scale
         self.launch(self.hyper, self._zero, rigid=rigid)
+        settle[(1,)](self.loss_state, self.counters)
         total, error = self.totals.tolist()
-        moved = self.rigid_gradient().double().cpu().numpy() if rigid else np.zeros(6)
+        slabs = self.rigid_slabs[:, :6].sum(dim=0).double().cpu().numpy()
+        moved = slabs / scale if rigid else np.zeros(6)
         return StepResult(total / n, error / (3 * n), int(self.counters[1]), moved)
 
-    def rigid_gradient(self) -> Tensor:
-        """The last step's gradient [6] by the frame's rigid motion, scaled as it was then."""
-        return self._rigid[:, :6].sum(dim=0) / self._used_scale
-
     def launch(self, hyper: Tensor, at_step: Tensor, *, rigid: bool) -> None:
-        """The kernels of one step on the rays that lie in the buffers, in order."""
+        """The kernels of one step on the rays that lie in the buffers, in order; `settle` ends it.
+
+        Gradients by the frame's rigid motion lie in `rigid_slabs`, times the loss scale.
+        """
         c, f32 = self.config, self.sizes
         grid = (self.programs,)
         self._launch_blend()
@@ -188,12 +190,12 @@ class TritonEngine:
                        S=self.block, num_stages=1, **self._shape())  # fmt: skip
         compose[(triton.cdiv(self.max_rays, 16),)](
             self._first, self._counts, self.rays, self._t, self._sigma, self._rgb, self.target,
-            self.target_alpha, self.background, hyper, at_step, self._loss_state, self._grad_sigma,
+            self.target_alpha, self.background, hyper, at_step, self.loss_state, self._grad_sigma,
             self._grad_rgb, self.totals, float(self.step_length), self.cutoff, R=16, N=32,
         )  # fmt: skip
         propagate[grid](
             self._table, self._weights, self._levels, *lists, self._grad_sigma, self._grad_rgb,
-            self._grad_table, self._slabs, self._rigid, self._loss_state, WEIGHTS=f32.weights,
+            self._grad_table, self._slabs, self.rigid_slabs, self.loss_state, WEIGHTS=f32.weights,
             S=self.block, RIGID=rigid, num_stages=1, **self._shape(),
         )  # fmt: skip
         gather[(triton.cdiv(f32.weights, 128),)](self._slabs, self._grad_packed, self.programs,
@@ -202,25 +204,27 @@ class TritonEngine:
         count, blended = 4 * c.entries, 4 * c.blended_entries
         step_tables[(triton.cdiv(count, 1024),)](
             self.mean, self.tables, self.moment1, self.moment2, self._grad_table, self.code,
-            hyper, at_step, self._loss_state, count, blended, c.rank, N=1024,
+            hyper, at_step, self.loss_state, count, blended, c.rank, N=1024,
         )  # fmt: skip
         n = self._flat.numel()
         step_networks[(triton.cdiv(n, 1024),)](
-            self._flat, self._net1, self._net2, self._grad_flat, hyper, at_step, self._loss_state,
+            self._flat, self._net1, self._net2, self._grad_flat, hyper, at_step, self.loss_state,
             n, N=1024,
         )  # fmt: skip
-        self._used_scale.copy_(self._loss_state[:1])
-        settle[(1,)](self._loss_state, self.counters)
 
     @property
     def loss_scale(self) -> float:
         """What the next step's loss is multiplied by before products in half precision."""
-        return float(self._loss_state[0])
+        return float(self.loss_state[0])
 
     @property
     def voided(self) -> int:
         """Steps that an overflow has voided so far."""
-        return int(self._loss_state[3])
+        return int(self.loss_state[3])
+
+    def memories(self) -> list[Tensor]:
+        """The optimiser's own tensors."""
+        return [self.moment1, self.moment2, self._net1, self._net2, self.loss_state]
 
     def rays_kept(self) -> NDArray[np.bool_]:
         """Which rays of the last step took part: samples of the others did not fit."""

@@ -48,6 +48,7 @@ def propagate(table, weights, levels, origin, directions, sample_t, sample_ray, 
     m0, m1, m2, f0, f1, f2 = none, none, none, none, none, none
     count = tl.minimum(tl.load(counters), capacity)
     for block in range(tl.program_id(0), tl.cdiv(count, S), tl.num_programs(0)):
+        tl.debug_barrier()  # the slab's last additions are seen by all
         i = block * S + tl.arange(0, S)
         x, y, z, live = locate(origin, directions, sample_t, sample_ray, i, count)
         features = encode(table, x, y, z, live, res, first, mask, exists, S, L)

@@ -24,6 +24,7 @@ from nerf.expression import fit_expression_code
 from nerf.field import Cube, new_field
 from nerf.gpu.engine import TritonEngine
 from nerf.gpu.renderer import BatchRenderer
+from nerf.gpu.resident import ResidentTraining
 from nerf.gpu.views import View
 
 OPTIONS = ("num_warps", "num_stages", "maxnreg")
@@ -75,6 +76,12 @@ def launch_everything(config: FieldConfig, precision: torch.dtype) -> None:
         engine.step(batch, Rates(table=0.0, expression=0.0, network=0.0), LossWeights(), 0.5,
                     rigid=rigid)  # fmt: skip
     engine.density_at(rays)
+    pictures = np.zeros((2, 16, 16, 3), np.uint8)
+    box, poses = [(0, 0, 16, 16)] * 2, [np.asarray(view.pose)] * 2
+    footage = ResidentTraining(engine, pictures, pictures[..., 0], box, poses, view.camera)
+    rates = Rates(table=0.0, expression=0.0, network=0.0)
+    for refine in (True, False):
+        footage.run([1], [0], [rates], LossWeights(), [0.5], [0.0], 5, 1.0, refine=refine)
 
 
 if __name__ == "__main__":

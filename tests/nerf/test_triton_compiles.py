@@ -24,4 +24,4 @@ def test_all_kernels_compile_for_a_gpu_that_is_not_there(capability: str, tmp_pa
     assert done.returncode == 0, done.stderr[-3000:]
     kernels = {line.partition(":")[0] for line in done.stdout.splitlines()}
     assert kernels >= {"blend", "find", "shade", "walk", "evaluate", "compose", "propagate",
-                       "gather", "step_tables", "step_networks", "settle", "density"}  # fmt: skip
+                       "gather", "step_tables", "step_networks", "settle", "density", "draw", "advance"}  # fmt: skip
