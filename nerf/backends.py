@@ -100,10 +100,10 @@ def why_not(backend: str, device: str) -> str | None:
             return None
     elif find_spec("tinycudann") is None:
         return "tinycudann is not installed (docs/gpu.md says how)"
+    if (reason := no_cuda()) is not None:
+        return f"{backend} needs a CUDA device, and {reason}"
     if device == "cpu":
         return f"{backend} needs a CUDA device"
-    if (reason := no_cuda()) is not None:
-        return reason
     if torch.cuda.get_device_capability() < MIN_CAPABILITY:
         name = torch.cuda.get_device_name()
         return f"{backend} needs compute capability 7.5, and the {name} has less"
@@ -143,6 +143,8 @@ def candidates(device: str = "auto", backend: str = "auto") -> list[Choice]:
     passed: list[str] = []
     for name in wished:
         reason = why_not(name, where)
+        if reason is not None and (name, backend) == ("tcnn", "auto"):
+            continue  # optional: nobody misses it who has not asked for it
         if reason is not None:
             passed.append(f"{reason}: going on without {name}")
         elif name != "torch" or where == "cuda" or backend == "torch":
@@ -157,8 +159,8 @@ def choose(device: str = "auto", backend: str = "auto") -> Choice:
 
 def open_first(choices: list[Choice], make: Callable[[Choice], T]) -> tuple[T, list[Choice]]:
     """The first of `choices` that can be made, and the choices that are left behind it."""
-    for sentence in choices[0].passed_over if choices[0].backend != "cpu" else ():
-        log.info(sentence)
+    for sentence in choices[0].passed_over:
+        log.warning(sentence)
     for i, choice in enumerate(choices[:-1]):
         try:
             return make(choice), choices[i + 1 :]
