@@ -84,7 +84,7 @@ def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.g
     plan = _plan(meta, field, views, threads)
     most = SMALL_BYTES if most_bytes is None and size == "small" else most_bytes
     if most is not None:
-        nothing = to_sections(field, replace(plan, prices=(1e6, 1e6)))
+        nothing = to_sections(field, replace(plan, prices=(1e6,) * len(plan.prices)))
         around = len(public_bytes(AvatarFile(meta, in_order({**kept, **nothing})))) + 64
         if most - around < 20_000:
             raise LocalError(
@@ -92,7 +92,7 @@ def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.g
                 f"alone has {around / 1e6:.2f} MB"
             )
         room = most - around
-        plan = replace(plan, most_bytes=(min(FIRST_BYTES, room), room))
+        plan = replace(plan, most_bytes=(min(FIRST_BYTES, room), *[room] * (len(plan.prices) - 1)))
     head = to_sections(field, plan)
     lost = 10 ** (-agreement(field, head, views, meta, threads) / 10)
     if STORED in meta.provenance:  # the field was stored and read once already

@@ -43,9 +43,9 @@ class Plan:
     """[E, 4] as `nerf.importance` gives it."""
     spread: Float32
     """[B] root mean square of the blend weights."""
-    prices: tuple[float, ...] = (1e-11, 1.5e-13)
+    prices: tuple[float, ...] = (1e-11, 1.2e-12, 1.5e-13)
     """Mean squared colour error (of 1) that one bit must save, layer by layer."""
-    most_bytes: tuple[int | None, ...] = (220_000, None)
+    most_bytes: tuple[int | None, ...] = (220_000, None, None)
     """Of all layers up to each: a layer that would exceed it gets a higher price."""
 
 
@@ -145,27 +145,44 @@ def _steps_by_size(rest: Remainder) -> Float32:
 def _layer(rest: Remainder, index: int, steps: Float32, plan: Plan | None,
            price: float) -> tuple[dict[str, Section], Remainder]:  # fmt: skip
     config, offsets = rest.config, rest.config.offsets()
-    sections: dict[str, Section] = {f"steps.{index}": steps}
     mean, tables = rest.mean.copy(), rest.tables.copy()
     histories = [h.copy() for h in rest.histories]
+    spread = np.ones(config.rank, np.float32) if plan is None else plan.spread
+    scale = np.maximum(spread, LEAST_SPREAD).astype(np.float32)[:, None, None]
+    streams: dict[str, tuple[bytes, float]] = {}  # and by how much they mend the picture
     for level, history in enumerate(histories):
         part, stride = slice(offsets[level], offsets[level + 1]), _stride(config, level)
         worth = np.ones_like(mean[0, part]) if plan is None else plan.importance[part]
         data, codes = encode_tables(mean[:, part], steps[level, :1], worth, price, stride, history)
+        before = mean[:, part].copy()
         mean[:, part] -= codes * steps[level, 0]
-        sections[f"mean.{index}.{level}"] = np.frombuffer(data, np.uint8)
+        gain = float((worth * (before**2 - mean[:, part] ** 2)).sum())
+        streams[f"mean.{index}.{level}"] = data, gain
         if level >= config.blended_levels:
             continue
-        # a table counts as much as its blend weights are large
-        spread = np.ones(config.rank, np.float32) if plan is None else plan.spread
-        scale = np.maximum(spread, LEAST_SPREAD).astype(np.float32)
+        before = tables[:, part] * scale  # a table counts as much as its blend weights are large
         data, codes = encode_tables(
-            tables[:, part] * scale[:, None, None], steps[level, 1:] * scale, worth, price,
-            stride, history,
-        )  # fmt: skip
+            before, steps[level, 1:] * scale[:, 0, 0], worth, price, stride, history
+        )
         tables[:, part] -= codes * steps[level, 1:, None, None]
-        sections[f"tables.{index}.{level}"] = np.frombuffer(data, np.uint8)
+        gain = float((worth * (before**2 - (tables[:, part] * scale) ** 2)).sum())
+        streams[f"tables.{index}.{level}"] = data, gain
+    sections: dict[str, Section] = {f"steps.{index}": steps}
+    for name in streams if index == 0 else _by_gain(streams):
+        sections[name] = np.frombuffer(streams[name][0], np.uint8)
     return sections, replace(rest, mean=mean, tables=tables, histories=tuple(histories))
+
+
+def _by_gain(streams: Mapping[str, tuple[bytes, float]]) -> list[str]:
+    """The names in the order in which a byte mends most, a level's mean before its tables."""
+    waiting, order = list(streams), []
+    while waiting:
+        ready = [n for n in waiting if n.replace("tables", "mean") == n
+                 or n.replace("tables", "mean") in order]  # fmt: skip
+        best = max(ready, key=lambda n: streams[n][1] / (len(streams[n][0]) + 1))
+        order.append(best)
+        waiting.remove(best)
+    return order
 
 
 def decoded(config: FieldConfig, layers: int,

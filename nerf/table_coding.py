@@ -37,7 +37,8 @@ LARGEST = UNARY + (1 << (ESCAPE + 1)) - 2  # of a code
 EACH = UNARY + 3 * (
     ESCAPE + 1
 )  # models of a context: unary, then per bit length: longer?, next two
-MODELS = 2 * NEAR * BEFORE * EACH
+SILENT = 2 * NEAR * BEFORE  # models that say whether an entry is 0 in all four features
+MODELS = SILENT + 2 * NEAR * BEFORE * EACH
 
 BIT_COST = np.concatenate([[12.0], -np.log2(np.arange(1, 4097) / 4096)]).astype(np.float32)
 
@@ -90,27 +91,43 @@ def _halving(value, most):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _context(codes, b, e, f, stride, history):  # type: ignore[no-untyped-def]
-    """First of the models of value (b, e, f)."""
+def _beside(codes, b, e, f, stride):  # type: ignore[no-untyped-def]
+    """Magnitudes of a feature in the entries before this one in each direction."""
+    total = abs(int(codes[b, e - 1, f])) if e > 0 else 0
+    if e >= stride:
+        total += abs(int(codes[b, e - stride, f]))
+    if e >= stride * stride:
+        total += abs(int(codes[b, e - stride * stride, f]))
+    return total
+
+
+@kernel
+def _around(codes, b, e, stride, history):  # type: ignore[no-untyped-def]
+    """The model of whether entry (b, e) is silent, and half of what its features did before."""
+    near = before = 0
+    for f in range(4):
+        before += int(history[e, f]) >> 1
+        if stride > 0:
+            near += _beside(codes, b, e, f, stride)
+    first = 0 if b == 0 else 1
+    model = (first * NEAR + _halving(near, NEAR - 1)) * BEFORE + _halving(before >> 2, BEFORE - 1)
+    return model, before
+
+
+@kernel
+def _context(codes, b, e, f, stride, history, others):  # type: ignore[no-untyped-def]
+    """First of the models of value (b, e, f); `others` from `_around`."""
     near = 0
     for other in range(f):
         near += 2 * abs(int(codes[b, e, other]))
     if f > 0:
         near = (near * 3) // (2 * f) if f < 3 else near >> 1
     if stride > 0:
-        beside = abs(int(codes[b, e - 1, f])) if e > 0 else 0
-        if e >= stride:
-            beside += abs(int(codes[b, e - stride, f]))
-        if e >= stride * stride:
-            beside += abs(int(codes[b, e - stride * stride, f]))
-        near += beside
-    before = 2 * int(history[e, f])
-    for other in range(4):
-        before += int(history[e, other]) >> 1
+        near += _beside(codes, b, e, f, stride)
+    before = 2 * int(history[e, f]) + others
     first = 0 if b == 0 else 1
-    return (
-        (first * NEAR + _halving(near, NEAR - 1)) * BEFORE + _halving(before >> 3, BEFORE - 1)
-    ) * EACH
+    place = (first * NEAR + _halving(near, NEAR - 1)) * BEFORE + _halving(before >> 3, BEFORE - 1)
+    return SILENT + place * EACH
 
 
 @kernel
@@ -144,51 +161,100 @@ def _price_of(size, models, first, costs):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _choose(x, step, worth, price, models, first, costs):  # type: ignore[no-untyped-def]
+    """The magnitude that is worth its bits, and what it costs with them."""
+    best = 0
+    least = worth * x * x + price * _price_of(0, models, first, costs)
+    exact = int(min(x / step, np.float32(LARGEST - 1)))
+    for size in range(max(exact - 1, 1), exact + 2 if worth > 0 else 0):
+        off = x - np.float32(size) * step
+        cost = worth * off * off
+        if cost < least:
+            cost += price * _price_of(size, models, first, costs)
+            if cost < least:
+                least = cost
+                best = size
+    return best, least
+
+
+@kernel
+def _put_size(size, state, out, models, first):  # type: ignore[no-untyped-def]
+    for k in range(min(size, UNARY)):
+        put(state, out, models, first + k, 1)
+    if size < UNARY:
+        put(state, out, models, first + size, 0)
+        return
+    rest = size - UNARY + 1
+    width = 0
+    model = first + UNARY
+    while rest >> (width + 1):
+        put(state, out, models, model, 1)
+        width += 1
+        model += 3
+    if width < ESCAPE:
+        put(state, out, models, model, 0)
+    for shift in range(width - 1, -1, -1):
+        bit = (rest >> shift) & 1
+        if shift == width - 1:
+            put(state, out, models, model + 1, bit)
+        elif shift == width - 2:
+            put(state, out, models, model + 2, bit)
+        else:
+            put_even(state, out, bit)
+
+
+@kernel
+def _get_size(state, data, models, first):  # type: ignore[no-untyped-def]
+    size = 0
+    while size < UNARY and get(state, data, models, first + size):
+        size += 1
+    if size < UNARY:
+        return size
+    width = 0
+    model = first + UNARY
+    while width < ESCAPE and get(state, data, models, model):
+        width += 1
+        model += 3
+    rest = 1
+    for i in range(width):
+        if i == 0:
+            bit = get(state, data, models, model + 1)
+        elif i == 1:
+            bit = get(state, data, models, model + 2)
+        else:
+            bit = get_even(state, data)
+        rest = (rest << 1) | bit
+    return UNARY - 1 + rest
+
+
+@kernel
 def _encode(values, steps, importance, price, stride, history, models, state, costs, codes, out):  # type: ignore[no-untyped-def]  # fmt: skip
     for b in range(values.shape[0]):
-        step = steps[b]
         for e in range(values.shape[1]):
+            silent, others = _around(codes, b, e, stride, history)
+            heard = price * costs[4096 - probability(models, silent)]
+            unheard = price * costs[probability(models, silent)]
+            any_left = False
             for f in range(4):
-                first = _context(codes, b, e, f, stride, history)
+                first = _context(codes, b, e, f, stride, history, others)
                 x = abs(values[b, e, f])
-                exact = int(min(x / step, np.float32(LARGEST - 1)))
-                size = 0
-                worth = importance[e, f]
-                least = worth * x * x + price * _price_of(0, models, first, costs)
-                for candidate in range(max(exact - 1, 1), exact + 2 if worth > 0 else 0):
-                    off = x - np.float32(candidate) * step
-                    cost = worth * off * off
-                    if cost < least:
-                        cost += price * _price_of(candidate, models, first, costs)
-                        if cost < least:
-                            least = cost
-                            size = candidate
-                for k in range(min(size, UNARY)):
-                    put(state, out, models, first + k, 1)
-                if size < UNARY:
-                    put(state, out, models, first + size, 0)
-                else:
-                    rest = size - UNARY + 1
-                    width = 0
-                    model = first + UNARY
-                    while rest >> (width + 1):
-                        put(state, out, models, model, 1)
-                        width += 1
-                        model += 3
-                    if width < ESCAPE:
-                        put(state, out, models, model, 0)
-                    for shift in range(width - 1, -1, -1):
-                        bit = (rest >> shift) & 1
-                        if shift == width - 1:
-                            put(state, out, models, model + 1, bit)
-                        elif shift == width - 2:
-                            put(state, out, models, model + 2, bit)
-                        else:
-                            put_even(state, out, bit)
-                if size > 0:
-                    negative = values[b, e, f] < 0
-                    put_even(state, out, 1 if negative else 0)
-                    codes[b, e, f] = -size if negative else size
+                size, cost = _choose(x, steps[b], importance[e, f], price, models, first, costs)
+                heard += cost
+                unheard += importance[e, f] * x * x
+                codes[b, e, f] = -size if values[b, e, f] < 0 else size
+                any_left |= size > 0
+            if not any_left or unheard <= heard:
+                put(state, out, models, silent, 0)
+                for f in range(4):
+                    codes[b, e, f] = 0
+            else:
+                put(state, out, models, silent, 1)
+                for f in range(4):
+                    first = _context(codes, b, e, f, stride, history, others)
+                    code = int(codes[b, e, f])
+                    _put_size(abs(code), state, out, models, first)
+                    if code != 0:
+                        put_even(state, out, 1 if code < 0 else 0)
             _remember(codes, b, e, history)
     return finish(state, out)
 
@@ -198,27 +264,11 @@ def _decode(data, stride, history, models, state, codes):  # type: ignore[no-unt
     start(state, data)
     for b in range(codes.shape[0]):
         for e in range(codes.shape[1]):
-            for f in range(4):
-                first = _context(codes, b, e, f, stride, history)
-                size = 0
-                while size < UNARY and get(state, data, models, first + size):
-                    size += 1
-                if size == UNARY:
-                    width = 0
-                    model = first + UNARY
-                    while width < ESCAPE and get(state, data, models, model):
-                        width += 1
-                        model += 3
-                    rest = 1
-                    for i in range(width):
-                        if i == 0:
-                            bit = get(state, data, models, model + 1)
-                        elif i == 1:
-                            bit = get(state, data, models, model + 2)
-                        else:
-                            bit = get_even(state, data)
-                        rest = (rest << 1) | bit
-                    size = UNARY - 1 + rest
-                if size > 0:
-                    codes[b, e, f] = -size if get_even(state, data) else size
+            silent, others = _around(codes, b, e, stride, history)
+            if get(state, data, models, silent):
+                for f in range(4):
+                    first = _context(codes, b, e, f, stride, history, others)
+                    size = _get_size(state, data, models, first)
+                    if size > 0:
+                        codes[b, e, f] = -size if get_even(state, data) else size
             _remember(codes, b, e, history)
