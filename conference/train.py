@@ -56,6 +56,8 @@ class TrainRequest:
     """CPU threads; None: two, or one where there is one core."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    backend: str = "auto"
+    """One of `nerf.backends.BACKENDS`, or auto."""
     resume: bool = False
     """Go on from the checkpoint beside the avatar."""
     extractor: str = DEFAULT_EXTRACTOR
@@ -78,6 +80,8 @@ def parse(argv: list[str]) -> TrainRequest:
     add("--size", type=int, metavar="PX", help="of the training pictures, instead of the preset's")
     add("--threads", type=int, metavar="N", help="CPU threads; default 2")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    add("--backend", choices=("auto", "triton", "tcnn", "torch", "cpu"), default="auto",
+        help="whose kernels; default the best there is (docs/gpu.md)")  # fmt: skip
     add("--resume", action="store_true", help="go on where an interrupted run stopped")
     add(
         "--extractor",
@@ -172,7 +176,8 @@ class Run:
                 self.trainset.distance_m,
             )  # fmt: skip
             settings = replace(settings, holdout=1 - self.trainset.train_count / len(rgb))
-            self.trainer: Trainer = Trainer(footage, settings, WorkerPool(threads), self.device)
+            self.trainer: Trainer = Trainer(footage, settings, WorkerPool(threads), self.device,
+                                            request.backend)  # fmt: skip
         except (TrainSetError, MemoryError, ValueError) as error:
             text = str(error) or "not enough memory for the frames: use a smaller --size"
             raise LocalError(text) from error
@@ -345,6 +350,7 @@ class Run:
         sections |= self.whole
         facts: dict[str, str | int | float] = {
             "preset": self.request.preset, "device": self.device,
+            "backend": self.trainer.choice.backend,
             "steps": self.trainer.step_index, "train_frames": count,
             "held_out_frames": len(self.trainer.footage) - count,
             "seconds": round(self.spent, 1), "cpu_seconds": round(self.cpu, 1),

@@ -127,8 +127,13 @@ def no_cuda() -> str | None:
 def candidates(device: str = "auto", backend: str = "auto") -> list[Choice]:
     """What may be tried for a wish, best first; the last is sure to work.
 
+    A wish of "auto" is that of the environment's FACEWIRE_DEVICE and FACEWIRE_BACKEND, if set.
     `BackendError` where CUDA is demanded and absent; ValueError for unknown names.
     """
+    if device == "auto":
+        device = os.environ.get("FACEWIRE_DEVICE", "auto")
+    if backend == "auto":
+        backend = os.environ.get("FACEWIRE_BACKEND", "auto")
     if device not in DEVICES or backend not in ("auto", *BACKENDS):
         raise ValueError(f"no backend {backend!r} on device {device!r}: "
                          f"there are {', '.join(BACKENDS)} on {', '.join(DEVICES)}")  # fmt: skip

@@ -25,7 +25,8 @@ POSE, CAMERA = head_pose((0.0, 0.2, 0.0), 0.5), portrait_camera(16, 0.5, 2.6)
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool = True, triton: bool = True,
             tcnn: bool = True, capability: tuple[int, int] = (9, 0)) -> None:  # fmt: skip
     """Pretend to be a machine with these parts."""
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    for name in ("TRITON_INTERPRET", "FACEWIRE_DEVICE", "FACEWIRE_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Pretender 9")
@@ -48,6 +49,15 @@ def test_auto_takes_the_best_that_is_there(monkeypatch: pytest.MonkeyPatch) -> N
     machine(monkeypatch, cuda=False)
     assert names() == ["cpu"]
     assert names("cpu") == ["cpu"]
+
+
+def test_the_environment_speaks_where_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    monkeypatch.setenv("FACEWIRE_BACKEND", "torch")
+    assert names() == ["torch", "cpu"]
+    assert names("auto", "tcnn") == ["tcnn", "torch", "cpu"]
+    monkeypatch.setenv("FACEWIRE_DEVICE", "cpu")
+    assert candidates() == [Choice("torch", "cpu"), Choice("cpu", "cpu")]
 
 
 @pytest.mark.parametrize(("parts", "sentence"), [
