@@ -39,7 +39,7 @@ from receiver.veil import empty_picture
 
 POLL_S = 0.02  # how long a window waits for a picture before it looks at its keys
 FINAL_WAIT_S = 3.0  # for the sender's goodbye after our last numbers
-SENDER_FRAMES = ("captured", "dropped late", "dropped, transport behind", "no face")
+SENDER_FRAMES = ("captured", "dropped late", "dropped, transport behind", "spared", "no face")
 SENDER_STAGES = ("capture wait", "extract", "encode", "hand over")
 
 
@@ -116,6 +116,8 @@ class IncomingFace:
     def _load(self, data: bytes) -> None:
         try:
             avatar = decode_avatar(data)
+            terms = Terms(self.offer.bounds, avatar.sections)
+            self.decoder = PROFILES[self.offer.profile].decoder(terms)
             wish = self.options.background
             self.head = open_head(avatar, self.options.size, background=wish)
             if wish is not None and not self.head.whole:
@@ -147,7 +149,7 @@ class Receiving:
         self._trace = open_trace(options.trace)
         self._timeline = Timeline(DURATIONS, log=self._trace)
         self._stream = ReceiveStream(
-            PROFILES[offer.profile].decoder(Terms(offer.bounds)),
+            face.decoder,
             PlayoutBuffer(PlayoutSettings(delay_frames=options.buffer, frame_interval=interval)),
             Cadence(CadenceSettings(frame_interval=interval, display_fps=options.display_fps)),
             PoseControl(face.head.distance_m, options.view),

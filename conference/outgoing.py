@@ -8,9 +8,12 @@ sides exchange their numbers, then we hang up.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from conference.exchange import FINAL, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
 from conference.statistics import (
@@ -22,7 +25,8 @@ from conference.statistics import (
     rates_of,
 )
 from conference.terminal import Interrupt, StatusLine
-from quic_transport.codec import PROFILES, Terms
+from quic_transport.codec import PROFILES, Pacer, Terms
+from quic_transport.codec.rc_tables import SECTION as CODEC_SECTION
 from quic_transport.errors import FacewireError, LocalError
 from quic_transport.offer import DATAGRAM, STREAM, STREAM_PER_GOP, Offer
 from quic_transport.timeline import Timeline
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from quic_transport.avatar_meta import AvatarMeta
     from sender.personal.model import PersonalModel
 
-PROFILE = "eg0"
+CODECS = ("rc", "eg0")  # the first that the avatar has what it takes for
 GOP_S = {STREAM: 5.0, STREAM_PER_GOP: 1.0, DATAGRAM: 0.0}
 """Seconds between keyframes; 0: only where nothing else can be decoded."""
 WARM_UP_RUNS = 3
@@ -84,6 +88,10 @@ class SendOptions:
     """A name that `open_extractor` knows; None: the one that the avatar was made with."""
     models: Path | None = None
     """Folder of the tracker's model files."""
+    codec: str | None = None
+    """One of CODECS; None: the first that the avatar can."""
+    payload_kbps: float | None = None
+    """What the coded parameters may cost on average; None: the usual quality."""
     mode: str = DATAGRAM
     """How frames cross: one of `offer.MODES`."""
     seconds: float | None = None
@@ -111,12 +119,15 @@ class OutgoingFace:
     """A source and a tracker that belong to one avatar, before there is a call."""
 
     def __init__(
-        self, options: SendOptions, meta: AvatarMeta, personal: PersonalModel | None = None
-    ) -> None:
+        self, options: SendOptions, meta: AvatarMeta, personal: PersonalModel | None = None,
+        sections: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:  # fmt: skip
         """Opens the source and the tracker; LocalError with a sentence. `personal`: what the
-        sender's own copy of the avatar knows of the person."""
+        sender's own copy of the avatar knows of the person; `sections`: the avatar's."""
         self.meta = meta
+        self.terms = Terms(meta.bounds, sections or {})
         self.options = options
+        PROFILES[self.profile].decoder(self.terms)  # whether the avatar has what it takes
         choice = options.extractor or tracker_of(meta)
         self.source: FrameSource = open_source(options.source, fps=options.fps)
         try:
@@ -141,7 +152,9 @@ class OutgoingFace:
     @property
     def profile(self) -> str:
         """The codec's name at hello."""
-        return f"{PROFILE}+offset" if self.options.place else PROFILE
+        tables = any(name.startswith(CODEC_SECTION) for name in self.terms.sections)
+        codec = self.options.codec or CODECS[0 if tables else -1]
+        return f"{codec}+offset" if self.options.place else codec
 
     def warm_up(self) -> None:
         """Run the tracker on a first picture, so that the first frame of the call is not late;
@@ -186,11 +199,12 @@ class Sending:
         self._trace = open_trace(face.options.trace)
         self._timeline = Timeline(DURATIONS, log=self._trace)
         gop = round(GOP_S[face.options.mode] * self._fps)
-        encoder = PROFILES[face.profile].encoder(Terms(face.meta.bounds), gop=gop)
+        encoder = PROFILES[face.profile].encoder(face.terms, gop=gop)
         self._stream = SendStream(
             face.extractor, encoder, exchange.call, self._timeline, time.monotonic,
             chooser=FaceChooser(face.options.face.which), mirror=face.options.face.mirror,
             on_absent=lambda since: exchange.call.send_stats({NO_FACE_SINCE: since}),
+            pacer=Pacer(encoder, kbps=face.options.payload_kbps),
         )  # fmt: skip
         self._pipeline = SendPipeline(face.source, self._stream, seconds=face.options.seconds)
         self._wire = exchange.call.wire()
@@ -288,7 +302,7 @@ class Sending:
             rates=rates,
             latency_ms={name: ms for name, summary in self._timeline.summary().items()
                         if (ms := milliseconds(summary))},
-            notes=(f"tracker {self._face.extractor.name}, profile {PROFILE}, "
+            notes=(f"tracker {self._face.extractor.name}, profile {self._face.profile}, "
                    f"mode {self._face.options.mode}",),
         )  # fmt: skip
 

@@ -36,6 +36,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="NAME",
         help="facenet, mediapipe, cpem or truth; default: the avatar's",
     )
+    add("--codec", choices=("rc", "eg0"), help="rc: ours, eg0: the paper's; default: rc if it can")
+    add("--payload-kbps", type=float, metavar="X", help="of the coded parameters, at most")
     add(
         "--face",
         default="largest",
@@ -85,12 +87,12 @@ def main(argv: list[str]) -> int:
     data = public_bytes(avatar)  # the personal tracker stays here
     options = SendOptions(
         source=args.source, fps=args.fps, extractor=args.extractor, models=args.models,
-        seconds=args.seconds, trace=args.trace,
+        codec=args.codec, payload_kbps=args.payload_kbps, seconds=args.seconds, trace=args.trace,
         place=args.frame == "full" and PLATE_FRAMING in avatar.sections,
         face=FaceWish.parse(args.face),
     )  # fmt: skip
     with Interrupt() as interrupt, StatusLine() as status:
-        face = OutgoingFace(options, avatar.meta, personal)
+        face = OutgoingFace(options, avatar.meta, personal, avatar.sections)
         try:
             status.show("warming up the tracker", time.monotonic())
             face.warm_up()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from quic_transport.codec import EncodedFrame, ParameterEncoder, Reference
+from quic_transport.codec import EncodedFrame, Pacer, ParameterEncoder, Reference
 from quic_transport.fifo import EndOfStream, Fifo, Stage, run_stage
 from quic_transport.timeline import Timeline
 from sender.extractor import Extractor
@@ -48,6 +48,8 @@ class Fate(Enum):
     """The transport had not got rid of earlier frames."""
     NO_FACE = "no face"
     """The tracker found nobody in it."""
+    SPARED = "spared"
+    """It says nothing new, or the payload's budget is spent."""
     UNSENT = "dropped after coding"
     """The transport let its queue go; a keyframe followed."""
 
@@ -88,13 +90,14 @@ class SendStream:
     def __init__(
         self, extractor: Extractor, encoder: ParameterEncoder, link: FrameLink, timeline: Timeline,
         clock: Callable[[], float], *, chooser: FaceChooser | None = None, mirror: bool = False,
-        on_absent: Callable[[float], None] | None = None,
+        on_absent: Callable[[float], None] | None = None, pacer: Pacer | None = None,
     ) -> None:  # fmt: skip
-        """`chooser`: whose face (the largest by default); `mirror`: the camera shows a mirror
-        image; `on_absent` gets the capture time of the first frame without a face, once for each
-        time that the face stays away."""
+        """`pacer`: which frames are left out (none by default); `chooser`: whose face (the largest
+        by default); `mirror`: the camera shows a mirror image; `on_absent` gets the capture time
+        of the first frame without a face, once for each time that the face stays away."""
         self._extractor = extractor
         self._encoder = encoder
+        self._pacer = pacer
         self._link = link
         self._timeline = timeline
         self._clock = clock
@@ -129,7 +132,13 @@ class SendStream:
         if choice.face is None:
             return Fate.NO_FACE
         stamp("extracted")
-        coded = self._encoder.encode(choice.face.params, reference=self._link.reference())
+        reference = self._link.reference()
+        params, pacer = choice.face.params, self._pacer
+        if pacer is not None and not pacer.wants(params, must=reference is None):
+            return Fate.SPARED
+        coded = self._encoder.encode(params, reference=reference)
+        if pacer is not None:
+            pacer.sent(coded)
         stamp("encoded")
         if not self._link.send_frame(coded):
             return Fate.UNSENT

@@ -1,6 +1,7 @@
 """Parameter codecs: 49 numbers per frame ↔ a few dozen bytes. Profiles by name."""
 
 from quic_transport.codec.face_codec import Eg0Profile, FaceDecoder, FaceEncoder
+from quic_transport.codec.pacing import Pacer
 from quic_transport.codec.profile import (
     RING,
     EncodedFrame,
@@ -26,6 +27,7 @@ __all__ = [
     "EncodedFrame",
     "FaceDecoder",
     "FaceEncoder",
+    "Pacer",
     "ParameterDecoder",
     "ParameterEncoder",
     "Profile",

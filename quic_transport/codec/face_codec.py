@@ -27,6 +27,7 @@ from quic_transport.params import PARAM_DIM, FaceParams, ParamBounds
 KEY_PAYLOAD_BYTES = PARAM_DIM  # one byte per code
 PLACE_BYTES = 2 * PLACE_DIM
 MAX_PAYLOAD_BYTES = (PARAM_DIM * code_length(fold(TOP_CODE)) + 7) // 8  # 105: all ±255
+STILL_PLACE = 4  # grid steps: a 512th of a portrait width
 MAX_PLACE_BITS = PLACE_DIM * code_length(fold(2 * TOP_PLACE))
 
 
@@ -50,6 +51,8 @@ class FaceEncoder:
         frame and those that are asked for, as in the paper. `offset`: the place crosses too."""
         if gop < 0:
             raise LocalError(f"gop must be 0 or the frames from keyframe to keyframe, not {gop}")
+        self.step = 0
+        """Stays 0."""
         self._quantizer = Quantizer(bounds)
         self._gop = gop
         self._offset = offset
@@ -71,6 +74,22 @@ class FaceEncoder:
     def coded_bits(self) -> int:
         """Bits of the last frame before padding to bytes; 0 before the first."""
         return self._coded_bits
+
+    @property
+    def steps(self) -> int:
+        """One: the paper's step is fixed."""
+        return 1
+
+    def is_still(self, params: FaceParams) -> bool:
+        """Whether no code differs by more than one from the last encoded frame's."""
+        if self._last is None:
+            return False
+        codes = self._quantizer.quantise(params.vector()).astype(np.int16)
+        still = int(np.abs(codes - self._last.codes).max()) <= 1
+        if self._last.place is None:
+            return still
+        moved = zip(place_of(params), self._last.place, strict=True)
+        return still and all(abs(a - b) <= STILL_PLACE for a, b in moved)
 
     def encode(self, params: FaceParams, *, reference: Reference = "last") -> EncodedFrame:
         """Code the next frame, as `ParameterEncoder.encode` says."""

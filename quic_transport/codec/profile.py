@@ -85,6 +85,13 @@ class Terms:
 class ParameterEncoder(Protocol):
     """The sender's half of a profile. Frames must be handed over in capture order."""
 
+    step: int
+    """The rung of the profile's ladder of steps for the next frames: 0 is the finest."""
+
+    @property
+    def steps(self) -> int:
+        """How many rungs the ladder has; 1: the step is fixed."""
+
     @property
     def last_decoded(self) -> FaceParams | None:
         """What the decoder gets from the last encoded frame, bit for bit; None before the first."""
@@ -92,6 +99,9 @@ class ParameterEncoder(Protocol):
     @property
     def coded_bits(self) -> int:
         """Bits of the last frame before padding to bytes; 0 before the first."""
+
+    def is_still(self, params: FaceParams) -> bool:
+        """Whether `params` say nothing new after the last encoded frame."""
 
     def encode(self, params: FaceParams, *, reference: Reference = "last") -> EncodedFrame:
         """Code the next frame, predicted from frame `reference` if that is among the RING - 1

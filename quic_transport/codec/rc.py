@@ -124,6 +124,11 @@ class RcEncoder:
         """Bits of the last frame before padding to bytes; 0 before the first."""
         return self._coded_bits
 
+    @property
+    def steps(self) -> int:
+        """Twelve."""
+        return len(STEPS)
+
     def is_still(self, params: FaceParams) -> bool:
         """Whether `params` say nothing new after the last encoded frame."""
         if self._last is None:

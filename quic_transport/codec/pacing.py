@@ -1,0 +1,87 @@
+"""Which frames are worth sending, and how finely: a face at rest is left out, and a budget kept.
+
+The rule: a frame that is left out never reaches the encoder, so nothing refers to it and every
+capture time that crosses is exact. Under a budget the step of the ladder follows the mean rate of
+the last seconds; only where the coarsest step is still too dear are frames left out as well. Pure:
+time is the frames' own capture time.
+"""
+
+from __future__ import annotations
+
+from quic_transport.codec.profile import EncodedFrame, ParameterEncoder
+from quic_transport.errors import LocalError
+from quic_transport.params import FaceParams
+
+SETTLED = 2
+"""Frames at rest that are still sent, so that a lost one does not leave the face in mid-motion."""
+REST_S = 0.25
+"""A face at rest is sent again after so long, seconds: whoever lost a frame waits no longer."""
+MEAN_S = 1.5
+"""Time constant of the mean rate, seconds."""
+DECIDE_S = 0.3
+"""Between two changes of the step."""
+ABOVE, BELOW = 1.05, 0.80
+"""Of the budget: a coarser step from the first on, a finer one up to the second (half an octave of
+the step is a fifth to a third of the rate)."""
+DEBT_S = 0.5
+"""Of the budget that may be overdrawn at the coarsest step before frames are left out."""
+LEAST_KBPS = 0.1
+
+
+class Pacer:
+    """Stands before one encoder."""
+
+    def __init__(self, encoder: ParameterEncoder, *, kbps: float | None = None) -> None:
+        """`kbps`: payload, at most, on average; None: the usual step whatever it costs."""
+        if kbps is not None and not kbps >= LEAST_KBPS:
+            raise LocalError(f"a payload of {kbps:g} kbps is too little: at least {LEAST_KBPS:g}")
+        self._encoder = encoder
+        self._budget = None if kbps is None else 125.0 * kbps  # bytes per second
+        self._mean = self._budget or 0.0
+        self._debt = 0.0  # bytes beyond the budget
+        self._at: float | None = None  # of the last frame offered
+        self._sent_at: float | None = None
+        self._decided_at: float | None = None
+        self._resting = 0  # frames at rest that were sent since the last motion
+
+    def wants(self, params: FaceParams, *, must: bool = False) -> bool:
+        """Whether the frame is to be coded, at the encoder's step as it is then; `must`: because
+        the peer waits for one."""
+        now = params.capture_time
+        self._follow(now)
+        still = self._encoder.is_still(params)
+        if not still:
+            self._resting = 0
+        if must or self._sent_at is None or now - self._sent_at >= REST_S:
+            return True
+        if still and self._resting >= SETTLED:
+            return False
+        self._resting += still
+        return not (
+            self._budget is not None and self._encoder.step + 1 >= self._encoder.steps
+            and self._debt > DEBT_S * self._budget
+        )  # fmt: skip
+
+    def sent(self, frame: EncodedFrame) -> None:
+        """The frame that was coded."""
+        self._sent_at = frame.capture_time
+        self._mean += len(frame.payload) / MEAN_S
+        self._debt += len(frame.payload)
+        if self._budget is None or self._encoder.steps < 2:
+            return
+        if self._decided_at is None or frame.capture_time - self._decided_at >= DECIDE_S:
+            step = self._encoder.step
+            if self._mean > ABOVE * self._budget:
+                step += 1
+            elif self._mean < BELOW * self._budget:
+                step -= 1
+            step = min(max(step, 0), self._encoder.steps - 1)
+            if step != self._encoder.step:
+                self._encoder.step, self._decided_at = step, frame.capture_time
+
+    def _follow(self, now: float) -> None:
+        passed = 0.0 if self._at is None else max(0.0, now - self._at)
+        self._at = now
+        self._mean *= 2.718281828 ** (-passed / MEAN_S)
+        if self._budget is not None:
+            self._debt = max(0.0, self._debt - passed * self._budget)
