@@ -1,16 +1,17 @@
 """`facewire inspect`: show what is inside an avatar file.
 
-The rule: the file is verified before a word of it is shown, and nothing of it is executed.
+The rule: the file is verified before a word of it is shown, and nothing of it is executed; nothing
+is asked of any network.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quic_transport.errors import AvatarFileError, LocalError
 
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 
     from quic_transport.avatar_file import AvatarFile
 
-PREVIEW_SECTION = "preview"  # an array uint8 [H, W, 3], RGB
+YAWS = (-30.0, 0.0, 30.0)  # degrees, of the preview
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     p = argparse.ArgumentParser(prog="facewire inspect", description="show what is in an avatar")
     p.add_argument("avatar", type=Path, metavar="ME.fwa")
-    p.add_argument("--preview", type=Path, metavar="OUT.png", help="draw the neutral face")
-    p.add_argument("--size", type=int, default=256, metavar="PX", help="of the preview; 256")
+    p.add_argument("--preview", type=Path, metavar="OUT.png",
+                   help="draw the face from the front and from both sides")  # fmt: skip
+    p.add_argument("--size", type=int, default=256, metavar="PX", help="of each view; 256")
+    p.add_argument("--sections", action="store_true", help="list every section")
     return p.parse_args(argv)
 
 
@@ -36,6 +39,7 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     from rich.console import Console
 
+    from conference.avatar_parts import bounds_table, parts_table, section_table
     from quic_transport.avatar_file import (
         avatar_id,
         decode_avatar,
@@ -54,27 +58,23 @@ def main(argv: list[str]) -> int:
     if len(shown) < len(data):
         own = (len(data) - len(shown)) / 1e3
         console.print(f"of which {own:.0f} kB, the personal tracker, stay here in a call")
-    for table in (description_table(avatar), section_table(avatar), bounds_table(avatar)):
+    for table in (description_table(avatar), parts_table(avatar), bounds_table(avatar)):
         console.print(table)
+    if args.sections:
+        console.print(section_table(avatar))
     if args.preview is not None:
-        write_preview(avatar, args.preview, args.size)
-        console.print(f"preview: {args.preview}", markup=False)
+        drawn = write_preview(avatar, args.preview, args.size)
+        console.print(f"preview: {args.preview.absolute()} ({drawn})", markup=False, soft_wrap=True)
+    else:
+        console.print("\n--preview FACE.png draws the face", markup=False)
     return 0
-
-
-def plain_table(*headings: str) -> Table:
-    """A table without lines, numbers to the right."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right")
-    return table
 
 
 def description_table(avatar: AvatarFile) -> Table:
     """What the avatar says about itself."""
     from rich.markup import escape
+
+    from conference.avatar_parts import plain_table
 
     meta, table = avatar.meta, plain_table("\ndescription", "")
     rows = {
@@ -92,63 +92,39 @@ def description_table(avatar: AvatarFile) -> Table:
     return table
 
 
-def section_table(avatar: AvatarFile) -> Table:
-    """The arrays, those that differ by a number only taken together ("tables.0-7")."""
-    groups: dict[str, list[np.ndarray]] = defaultdict(list)
-    for name, array in avatar.sections.items():
-        groups[".".join("*" if part.isdigit() else part for part in name.split("."))].append(array)
-    table = plain_table("\nsections", "number", "type", "shape", "kB")
-    for name, arrays in groups.items():
-        shapes = {array.shape for array in arrays}
-        shape = " × ".join(map(str, arrays[0].shape)) if len(shapes) == 1 else "various"
-        size = sum(array.nbytes for array in arrays) / 1000
-        kind = str(arrays[0].dtype)
-        table.add_row(f"  {name}", str(len(arrays)), kind, shape, f"{size:.1f}")
-    return table
-
-
-def bounds_table(avatar: AvatarFile) -> Table:
-    """What the person did in the training video: the widest coefficients and the head's turns."""
-    from quic_transport.params import EXPRESSION_DIM, SCHEMAS
-
-    low, high = avatar.meta.bounds.low, avatar.meta.bounds.high
-    table = plain_table("\nbounds of the parameters", "lowest", "highest")
-    for axis, i in (("pitch", 0), ("yaw", 1), ("roll", 2)):
-        turns = np.degrees([low[EXPRESSION_DIM + i], high[EXPRESSION_DIM + i]])
-        table.add_row(f"  {axis}", f"{turns[0]:.1f}°", f"{turns[1]:.1f}°")
-    spans = (high - low)[:EXPRESSION_DIM]
-    for i in np.argsort(-spans)[:8]:
-        name = SCHEMAS[avatar.meta.schema][i]
-        table.add_row(f"  {name}", f"{low[i]:.2f}", f"{high[i]:.2f}")
-    idle = int((spans < 0.02).sum())
-    table.add_row(f"  {idle} of {EXPRESSION_DIM} coefficients hardly moved", "", "")
-    return table
-
-
-def write_preview(avatar: AvatarFile, path: Path, size: int) -> None:
-    """Draw the resting face; the picture in the file where its weights cannot be drawn."""
+def write_preview(avatar: AvatarFile, path: Path, size: int) -> str:
+    """Draw the resting face in three views; the picture in the file where its weights cannot be
+    drawn. Says which."""
     import cv2
 
-    from quic_transport.params import EXPRESSION_DIM, FaceParams
-    from receiver.head import open_head
-    from receiver.pose_control import PoseControl
+    from conference.avatar_size import head_of, portraits
 
     if not 16 <= size <= 2048:
         raise LocalError(f"--size must lie in 16..2048 pixels, not {size}")
     try:
-        head = open_head(avatar, size)
-        low = avatar.meta.bounds.low
-        vector = np.concatenate([low[:EXPRESSION_DIM], np.zeros(3, np.float32)])
-        params = FaceParams.from_vector(vector, 0.0)
-        rgb = head.draw(params, PoseControl(head.distance_m).pose(params.rotation, 0.0))
+        views = portraits(head_of(avatar), avatar.meta, size, list(YAWS))
+        rgb: NDArray[np.uint8] = np.concatenate(views, axis=1)
+        drawn = "from -30, 0 and 30 degrees"
     except AvatarFileError:
-        stored = avatar.sections.get(PREVIEW_SECTION)
-        if stored is None or stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3:
+        stored = stored_preview(avatar)
+        if stored is None:
             raise
-        rgb = stored
+        rgb, drawn = stored, "the small picture in the file: its head cannot be drawn here"
     _, png = cv2.imencode(".png", rgb[..., ::-1])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png.tobytes())
     except OSError as error:
         raise LocalError(f"cannot write {path}: {error.strerror}; name another place") from error
+    return drawn
+
+
+def stored_preview(avatar: AvatarFile) -> NDArray[np.uint8] | None:
+    """The face as a picture uint8 [H, W, 3] that was put in at training, if it is there and is
+    one."""
+    from conference.avatar_size import PREVIEW
+
+    stored = avatar.sections.get(PREVIEW)
+    if stored is None or stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3:
+        return None
+    return stored if min(stored.shape) > 0 else None

@@ -175,6 +175,11 @@ def decode_avatar_prefix(data: bytes) -> AvatarPrefix | None:
     return AvatarPrefix(AvatarFile(meta, here), done / total if total else 1.0, end + HASH_BYTES)
 
 
+def stored_sizes(avatar: AvatarFile) -> dict[str, int]:
+    """Bytes that each section takes in a file."""
+    return {name: len(_pack(array)[1]) for name, array in avatar.sections.items()}
+
+
 def read_meta(data: bytes) -> AvatarMeta:
     """The description alone. The first `HEAD.size + MAX_METADATA_BYTES` bytes of a file are
     enough; neither the arrays nor the hash are looked at."""

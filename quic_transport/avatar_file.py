@@ -23,6 +23,7 @@ from quic_transport.avatar_container import (
     decode_avatar_prefix,
     encode_avatar,
     read_meta,
+    stored_sizes,
 )
 from quic_transport.avatar_meta import AvatarMeta
 from quic_transport.errors import AvatarFileError, LocalError
@@ -45,6 +46,7 @@ __all__ = [
     "read_avatar_bytes",
     "read_meta",
     "save_avatar",
+    "stored_sizes",
     "write_avatar_bytes",
 ]
 

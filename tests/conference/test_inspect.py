@@ -2,32 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from conference.inspect import main
+from quic_transport.avatar_file import AvatarFile, encode_avatar, load_avatar, save_avatar
 from quic_transport.errors import AvatarFileError, LocalError
 from tests.conference.conftest import TinyPerson
 
+PICTURE = np.full((8, 8, 3), (200, 10, 30), np.uint8)
 
-def test_inspect_shows_description_sections_and_bounds(
+
+def with_sections(path: Path, source: Path, **changed: np.ndarray) -> Path:
+    """The avatar at `source` with more sections, or others."""
+    avatar = load_avatar(source)
+    save_avatar(path, replace(avatar, sections={**avatar.sections, **changed}))
+    return path
+
+
+def test_inspect_shows_description_parts_and_bounds(
     tiny: TinyPerson, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(tiny.avatar)]) == 0
     out = capsys.readouterr().out
-    for word in ("Tiny", "truth", "arkit46", "field.config", "mean.*", "yaw", "0.600 m"):
+    for word in ("Tiny", "truth", "arkit46", "head: networks", "layer 0, mean", "bits per weight",
+                 "rank 4", "yaw", "0.600 m", "--preview"):  # fmt: skip
         assert word in out
+    assert "field.config" not in out
+    assert main([str(tiny.avatar), "--sections"]) == 0
+    assert "mean.*.*" in capsys.readouterr().out
 
 
-def test_inspect_preview_draws_the_head(tiny: TinyPerson, tmp_path: Path) -> None:
+def test_parts_that_are_private_or_unknown_are_shown(
+    tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)
+    path = with_sections(
+        tmp_path / "a.fwa", tiny.avatar, **{"personal.x": noise, "who.knows": noise}
+    )
+    assert main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "5 kB, the personal tracker, stay here" in out
+    assert "who.knows" in out
+
+
+def test_inspect_preview_draws_the_head_in_three_views(
+    tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "new" / "face.png"
     assert main([str(tiny.avatar), "--preview", str(path), "--size", "48"]) == 0
+    assert str(path) in capsys.readouterr().out
     image = cv2.imread(str(path))
     assert image is not None
-    assert image.shape == (48, 48, 3)
-    assert image.min() < 250  # something stands before the white
+    assert image.shape == (48, 3 * 48, 3)
+    for view in np.split(image, 3, axis=1):
+        assert view.min() < 250  # something stands before the white
+
+
+def test_a_head_that_cannot_be_drawn_shows_the_picture_in_its_file(
+    tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {"field.config": np.zeros(3, np.uint8)}
+    path, out = tmp_path / "a.fwa", tmp_path / "face.png"
+    with_sections(path, tiny.avatar, **broken, preview=PICTURE)
+    assert main([str(path), "--preview", str(out)]) == 0
+    assert "not a head that can be drawn here" in capsys.readouterr().out.replace("\n", " ")
+    image = cv2.imread(str(out))
+    assert image is not None
+    assert (image[..., ::-1] == PICTURE).all()
+    with_sections(path, tiny.avatar, **broken, preview=PICTURE[..., 0])
+    with pytest.raises(AvatarFileError, match="cannot be drawn"):
+        main([str(path), "--preview", str(out)])
 
 
 def test_inspect_damaged_file_is_one_sentence(tiny: TinyPerson, tmp_path: Path) -> None:
@@ -42,3 +91,12 @@ def test_inspect_damaged_file_is_one_sentence(tiny: TinyPerson, tmp_path: Path) 
 def test_inspect_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="no avatar file"):
         main([str(tmp_path / "nobody.fwa")])
+
+
+def test_an_avatar_without_any_sections_is_shown(
+    tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "empty.fwa"
+    path.write_bytes(encode_avatar(AvatarFile(load_avatar(tiny.avatar).meta, {})))
+    assert main([str(path), "--sections"]) == 0
+    assert "arkit46" in capsys.readouterr().out
