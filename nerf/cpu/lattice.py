@@ -15,74 +15,77 @@ from nerf.cpu.encode import kernel
 from nerf.cpu.stream import NOTHING, UNTOUCHED
 
 CONTRAST = 20.0 / 255.0  # of colour or opacity over 4 × 4 lattice points, i.e. 7 × 7 pixels
-TILE = 8  # lattice points (cells) per edge of a tile
+TILE = 8  # lattice points per edge of a tile, whose rays follow each other
+COVER = 4  # lattice points per edge of a cell for which near and far are known
 MARGIN = 2.0  # steps before the nearest thing that the lattice around met, where its rays begin
 
 
 @kernel
-def cover_tiles(blocks, size, view, near):  # type: ignore[no-untyped-def]
-    """How near something can be, for each tile of the picture: `near` [rows, columns], NOTHING
-    where nothing can be.
+def cover(blocks, size, view, cells):  # type: ignore[no-untyped-def]
+    """Between which distances something can be, for each cell of COVER × COVER lattice points.
 
-    `blocks` int32 [B, 3] are the occupied cubes of `size` cube edges; a tile is 2·TILE pixels.
+    `blocks` int32 [B, 3] are the occupied cubes of `size` cube edges. Fills `cells` [rows,
+    columns, 2] with (near, far); (NOTHING, 0) where nothing can be.
     """
-    near[:] = NOTHING
-    rows, columns = near.shape
-    per_tile = np.float32(1.0 / (2 * TILE))
-    inverse, o, axes = view.intrinsics, view.origin, view.basis
-    radius = np.float32(0.5) * np.sqrt(np.float32(3.0)) * size
+    cells[:, :, 0], cells[:, :, 1] = NOTHING, 0.0
+    rows, columns = cells.shape[0], cells.shape[1]
+    lens, o, axes = view.intrinsics, view.origin, view.basis
+    per_cell = np.float32(1.0 / (2 * COVER))
+    zero, half = np.float32(0.0), np.float32(0.5)
+    fx, fy = per_cell / lens[0], per_cell / lens[1]
+    cx, cy = lens[2] * per_cell, lens[3] * per_cell
+    r = half * np.sqrt(np.float32(3.0)) * size  # of the ball around a block
     for n in range(blocks.shape[0]):
-        left, right, top, bottom = NOTHING, -NOTHING, NOTHING, -NOTHING
-        behind = False
-        for corner in range(8):
-            x = (blocks[n, 0] + np.float32(corner & 1)) * size - o[0]
-            y = (blocks[n, 1] + np.float32((corner >> 1) & 1)) * size - o[1]
-            z = (blocks[n, 2] + np.float32(corner >> 2)) * size - o[2]
-            ahead = -(axes[0, 2] * x + axes[1, 2] * y + axes[2, 2] * z)
-            behind = behind or ahead < size
-            across = (axes[0, 0] * x + axes[1, 0] * y + axes[2, 0] * z) / ahead
-            down = -(axes[0, 1] * x + axes[1, 1] * y + axes[2, 1] * z) / ahead
-            u = (across / inverse[0] + inverse[2]) * per_tile
-            v = (down / inverse[1] + inverse[3]) * per_tile
-            left, right = min(left, u), max(right, u)
-            top, bottom = min(top, v), max(bottom, v)
-        x = (blocks[n, 0] + np.float32(0.5)) * size - o[0]
-        y = (blocks[n, 1] + np.float32(0.5)) * size - o[1]
-        z = (blocks[n, 2] + np.float32(0.5)) * size - o[2]
-        distance = np.sqrt(x * x + y * y + z * z) - radius
-        if behind:  # so close to the camera that its outline means nothing
-            left, right, top, bottom, distance = -NOTHING, NOTHING, -NOTHING, NOTHING, np.float32(0)
-        i0, i1 = np.int32(max(left, np.float32(0))), np.int32(min(right, np.float32(columns - 1)))
-        j0, j1 = np.int32(max(top, np.float32(0))), np.int32(min(bottom, np.float32(rows - 1)))
-        if right < 0 or bottom < 0:
+        x = (np.float32(blocks[n, 0]) + half) * size - o[0]
+        y = (np.float32(blocks[n, 1]) + half) * size - o[1]
+        z = (np.float32(blocks[n, 2]) + half) * size - o[2]
+        u = axes[0, 0] * x + axes[1, 0] * y + axes[2, 0] * z
+        v = -(axes[0, 1] * x + axes[1, 1] * y + axes[2, 1] * z)
+        ahead = -(axes[0, 2] * x + axes[1, 2] * y + axes[2, 2] * z)
+        if ahead + r < zero:
             continue
+        distance = np.sqrt(x * x + y * y + z * z)
+        i0, j0 = np.int64(0), np.int64(0)
+        i1, j1 = columns - 1, rows - 1
+        if ahead - r > r:  # else so close to the camera that it may be anywhere
+            front, back = ahead - r, ahead + r
+            left = cx + fx * (u - r) / (front if u < r else back)
+            right = cx + fx * (u + r) / (front if u > -r else back)
+            top = cy + fy * (v - r) / (front if v < r else back)
+            bottom = cy + fy * (v + r) / (front if v > -r else back)
+            if right < zero or bottom < zero or left > columns or top > rows:
+                continue
+            i0, j0 = np.int64(max(left, zero)), np.int64(max(top, zero))
+            i1, j1 = min(np.int64(right), i1), min(np.int64(bottom), j1)
         for j in range(j0, j1 + 1):
             for i in range(i0, i1 + 1):
-                near[j, i] = min(near[j, i], distance)
+                cells[j, i, 0] = min(cells[j, i, 0], distance - r)
+                cells[j, i, 1] = max(cells[j, i, 1], distance + r)
 
 
 @kernel
-def lattice_pixels(lattice, near, band, bands, rays):  # type: ignore[no-untyped-def]
+def lattice_pixels(lattice, cells, band, bands, rays):  # type: ignore[no-untyped-def]
     """The lattice points of the tiles band, band + bands, …, tile by tile, where something can be.
 
-    Fills `rays.pixels` and `rays.near`; returns how many. Points in empty tiles of `near` are
-    finished. Neighbours follow each other, so that they find what the last ray looked up.
+    Fills `rays.pixels`, `rays.near` and `rays.far`; returns how many. Points in empty cells of
+    `cover` are finished. Neighbours follow each other, so that they find what the last ray looked
+    up.
     """
     n = 0
     rows, columns = lattice.shape[0], lattice.shape[1]
-    down, across = near.shape
+    down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
     for tile in range(band, down * across, bands):
         top, left = tile // across * TILE, tile % across * TILE
-        nearest = near[tile // across, tile % across]
         for j in range(top, min(top + TILE, rows)):
             for i in range(left, min(left + TILE, columns)):
-                if nearest == NOTHING:
+                near, far = cells[j // COVER, i // COVER, 0], cells[j // COVER, i // COVER, 1]
+                if far == 0.0:
                     point = lattice[j, i]
                     point[:] = 0.0
                     point[0], point[5] = 1.0, NOTHING
                 else:
                     rays.pixels[n, 0], rays.pixels[n, 1] = 2 * i, 2 * j
-                    rays.near[n] = nearest
+                    rays.near[n], rays.far[n] = near, far
                     n += 1
     return n
 
@@ -133,27 +136,50 @@ def put_rays(rays, count, background, edge, rgb, alpha, metres):  # type: ignore
 
 
 @kernel
-def _spread(lattice, i, j, contrast):  # type: ignore[no-untyped-def]
+def _spread(lattice, i, j):  # type: ignore[no-untyped-def]
     """By how much the 4 × 4 lattice points around a cell differ, in the channel in which they
-    differ most; -1 where all of them are clear. Not more exact than to tell if above `contrast`."""
-    top, bottom = max(j - 1, 0), min(j + 3, lattice.shape[0])
-    left, right = max(i - 1, 0), min(i + 3, lattice.shape[1])
-    clear = True
-    for b in range(top, bottom):
-        for a in range(left, right):
-            clear = clear and lattice[b, a, 0] > UNTOUCHED
-    if clear:
+    differ most; -1 where all of them are clear."""
+    p = lattice[j, i]
+    low0, low1, low2, low3 = p[0], p[1], p[2], p[3]
+    high0, high1, high2, high3 = low0, low1, low2, low3
+    for b in range(max(j - 1, 0), min(j + 3, lattice.shape[0])):
+        for a in range(max(i - 1, 0), min(i + 3, lattice.shape[1])):
+            q = lattice[b, a]
+            low0, low1 = min(low0, q[0]), min(low1, q[1])
+            low2, low3 = min(low2, q[2]), min(low3, q[3])
+            high0, high1 = max(high0, q[0]), max(high1, q[1])
+            high2, high3 = max(high2, q[2]), max(high3, q[3])
+    if low0 > UNTOUCHED:
         return np.float32(-1.0)
-    spread = np.float32(0.0)
-    for c in range(4):
-        low, high = lattice[j, i, c], lattice[j, i, c]
-        for b in range(top, bottom):
-            for a in range(left, right):
-                low, high = min(low, lattice[b, a, c]), max(high, lattice[b, a, c])
-        spread = max(spread, high - low)
-        if spread > contrast:
-            break
-    return spread
+    return max(max(high0 - low0, high1 - low1), max(high2 - low2, high3 - low3))
+
+
+@kernel
+def _empty(cells, top, left):  # type: ignore[no-untyped-def]
+    """Whether nothing can be in a tile, nor next to it."""
+    for b in range(max(top - 1, 0) // COVER, min((top + TILE + 1) // COVER + 1, cells.shape[0])):
+        for a in range(
+            max(left - 1, 0) // COVER, min((left + TILE + 1) // COVER + 1, cells.shape[1])
+        ):
+            if cells[b, a, 1] > 0.0:
+                return False
+    return True
+
+
+@kernel
+def _clear_tile(top, left, background, rgb, alpha, metres):  # type: ignore[no-untyped-def]
+    """Background in every pixel of a tile."""
+    half, most = np.float32(0.5), np.float32(255.0)
+    c0, c1, c2 = (
+        background[0] * most + half,
+        background[1] * most + half,
+        background[2] * most + half,
+    )
+    for y in range(2 * top, min(2 * (top + TILE), alpha.shape[0])):
+        for x in range(2 * left, min(2 * (left + TILE), alpha.shape[1])):
+            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = np.uint8(c0), np.uint8(c1), np.uint8(c2)
+            alpha[y, x] = 0
+            metres[y, x] = 0.0
 
 
 @kernel
@@ -184,8 +210,17 @@ def _nearest(lattice, i, j):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def settle_cells(lattice, band, bands, contrast, margin, background, edge, rgb, alpha, metres,
-                 rays):  # type: ignore[no-untyped-def]  # fmt: skip
+def _farthest(cells, i, j):  # type: ignore[no-untyped-def]
+    """The greatest distance at which rays through the cell right of and below a lattice point can
+    meet something."""
+    j1, i1 = min((j + 1) // COVER, cells.shape[0] - 1), min((i + 1) // COVER, cells.shape[1] - 1)
+    j0, i0 = j // COVER, i // COVER
+    return max(max(cells[j0, i0, 1], cells[j0, i1, 1]), max(cells[j1, i0, 1], cells[j1, i1, 1]))
+
+
+@kernel
+def settle_cells(lattice, cells, band, bands, contrast, margin, background, edge, rgb, alpha,
+                 metres, rays):  # type: ignore[no-untyped-def]  # fmt: skip
     """Finish the cells of the tiles band, band + bands, … as far as the lattice tells.
 
     Writes every pixel that is background, a lattice point or interpolated; lists the others in
@@ -199,9 +234,12 @@ def settle_cells(lattice, band, bands, contrast, margin, background, edge, rgb, 
     mid, across = np.empty((3, 5), np.float32), np.empty(4, np.float32)
     for tile in range(band, wide * high, bands):
         top, left = tile // wide * TILE, tile % wide * TILE
+        if _empty(cells, top, left):
+            _clear_tile(top, left, background, rgb, alpha, metres)
+            continue
         for j in range(top, min(top + TILE, rows)):
             for i in range(left, min(left + TILE, columns)):
-                spread = _spread(lattice, i, j, contrast)
+                spread = _spread(lattice, i, j)
                 if spread < zero:
                     for k in range(4):
                         _put(2 * i + (k & 1), 2 * j + (k >> 1), one, zero, zero, zero, zero,
@@ -217,10 +255,11 @@ def settle_cells(lattice, band, bands, contrast, margin, background, edge, rgb, 
                         _put(2 * i + (k & 1), 2 * j + (k >> 1), q[0], q[1], q[2], q[3], q[4],
                              background, edge, rgb, alpha, metres)  # fmt: skip
                     continue
-                near = _nearest(lattice, i, j) - margin
+                near, far = _nearest(lattice, i, j) - margin, _farthest(cells, i, j)
                 for k in range(1, 4):
                     x, y = 2 * i + (k & 1), 2 * j + (k >> 1)
                     if x < w and y < h:
-                        rays.pixels[n, 0], rays.pixels[n, 1], rays.near[n] = x, y, near
+                        rays.pixels[n, 0], rays.pixels[n, 1] = x, y
+                        rays.near[n], rays.far[n] = near, far
                         n += 1
     return n

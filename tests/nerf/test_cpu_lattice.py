@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from nerf.camera import Camera, head_pose, portrait_camera
-from nerf.cpu.lattice import MARGIN, TILE, _interpolate, _spread, cover_tiles, settle_cells
+from nerf.cpu.lattice import COVER, MARGIN, _interpolate, _spread, cover, settle_cells
 from nerf.cpu.march import clip_rays, coarsen, march
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.render import CpuRenderer
+from nerf.cpu.render import BLOCK, CpuRenderer, outer_blocks
 from nerf.cpu.stream import NOTHING, View, new_rays
 from nerf.field import cube_rays, cube_view
 from tests.nerf.heads import random_head
 
 
 @pytest.mark.parametrize("distance", [0.45, 0.1])  # before the cube, and inside it
-def test_tiles_hold_all_that_rays_can_meet(distance: float) -> None:
+def test_near_and_far_hold_all_that_rays_can_meet(distance: float) -> None:
     field = random_head()
     field.occupancy[:] = 0
     field.occupancy[20:30, 33:50, 10:13] = 1
@@ -26,24 +26,34 @@ def test_tiles_hold_all_that_rays_can_meet(distance: float) -> None:
     lens = np.array([1 / camera.fx, 1 / camera.fy, camera.cx, camera.cy], np.float32)
     view = View(lens, origin.astype(np.float32), np.ascontiguousarray(basis, np.float32),
                 np.float32(1 / 96), np.float32(0.01))  # fmt: skip
-    near = np.empty((10, 10), np.float32)
-    coarse = coarsen(field.occupancy)
-    cover_tiles(np.argwhere(coarse).astype(np.int32), np.float32(4 / 64), view, near)
+    cells = np.empty((160 // (2 * COVER), 160 // (2 * COVER), 2), np.float32)
+    cover(outer_blocks(field.occupancy), np.float32(BLOCK / 64), view, cells)
     y, x = np.mgrid[0:160, 0:160]
     o, d = cube_rays(pose, camera, np.stack([x.ravel(), y.ravel()], 1) + 0.5, field.cube)
     start, exit_ = np.empty((2, len(d)), np.float32)
     clip_rays(o, d, start, exit_)
     alive = np.flatnonzero(exit_ > start).astype(np.int32)
-    xyz, t = np.empty((len(alive), 3), np.float32), np.empty(len(alive), np.float32)
+    most = 200
+    xyz, t = np.empty((most * len(alive), 3), np.float32), np.empty(most * len(alive), np.float32)
     first, count = np.empty((2, len(alive)), np.int32)
     march(o, d, alive, start, np.zeros(len(d), np.int32), exit_, np.float32(1 / 300),
-          field.occupancy, coarse, 1, xyz, t, first, count)  # fmt: skip
+          field.occupancy, coarsen(field.occupancy), most, xyz, t, first, count)  # fmt: skip
     hits = alive[count > 0]
     assert len(hits) > 100
-    tile = near[hits // 160 // (2 * TILE), hits % 160 // (2 * TILE)]
-    assert (tile <= t[first[count > 0]]).all()
+    near, far = cells[hits // 160 // (2 * COVER), hits % 160 // (2 * COVER)].T
+    assert (near <= t[first[count > 0]]).all()
+    assert (far >= t[(first + count - 1)[count > 0]]).all()
     if distance > 0.2:
-        assert (near == NOTHING).any()
+        assert (cells == (NOTHING, 0.0)).all(-1).mean() > 0.3
+        assert (far - near).mean() < 0.5
+
+
+def test_outer_blocks_are_the_occupied_ones_with_an_empty_side() -> None:
+    fine = np.zeros((16, 16, 16), np.uint8)
+    fine[2:12, 2:12, 2:12] = 1
+    found = {tuple(b) for b in outer_blocks(fine).tolist()}
+    every = {(x, y, z) for x in range(1, 6) for y in range(1, 6) for z in range(1, 6)}
+    assert found == {b for b in every if min(b) == 1 or max(b) == 5}
 
 
 def test_interpolation_is_catmull_rom() -> None:
@@ -67,7 +77,10 @@ def settled(lattice: np.ndarray, contrast: float) -> tuple[np.ndarray, set[tuple
     rgb, alpha = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.uint8)
     rays = new_rays(3 * lattice.shape[0] * lattice.shape[1])
     depth = np.zeros((size, size), np.float32)
-    n = settle_cells(lattice, 0, 1, np.float32(contrast), np.float32(0.01), np.ones(3, np.float32),
+    side = -(-len(lattice) // COVER)
+    cells = np.full((side, side, 2), 9.0, np.float32)
+    white = np.ones(3, np.float32)
+    n = settle_cells(lattice, cells, 0, 1, np.float32(contrast), np.float32(0.01), white,
                      np.float32(0.3), rgb, alpha, depth, rays)  # fmt: skip
     return rgb, {(int(x), int(y)) for x, y in rays.pixels[:n]}
 
@@ -89,9 +102,9 @@ def test_clear_cells_show_the_background_and_cost_nothing() -> None:
     rgb, listed = settled(lattice, 0.0)
     assert (rgb == 255).all()
     assert not listed
-    assert _spread(lattice, 4, 4, np.float32(0)) == -1
+    assert _spread(lattice, 4, 4) == -1
     lattice[4, 4, 0] = 0.9
-    assert _spread(lattice, 4, 4, np.float32(0.05)) == pytest.approx(0.1)
+    assert _spread(lattice, 4, 4) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 5), (33, 48), (70, 31)])

@@ -98,7 +98,7 @@ def every_pixel(field: HeadField, view: View) -> tuple[Rays, int]:
     y, x = np.mgrid[0 : CAMERA.height, 0 : CAMERA.width]
     rays = new_rays(x.size)
     rays.pixels[:] = np.stack([x.ravel(), y.ravel()], 1)
-    rays.near[:] = 0.0
+    rays.near[:], rays.far[:] = 0.0, 1e9
     return rays, start_rays(rays, x.size, view)
 
 
@@ -158,7 +158,6 @@ def test_traced_rays_composite_as_the_reference_does() -> None:
     renderer.set_expression(expression)
     view = view_of(field, 1 / 60)
     rays, _ = every_pixel(field, view)
-    rays.near[:] = 0.0
     config = field.config
     samples = trace(rays, len(rays.near), view, renderer._field, new_chunk(config.levels, 32))
     table = reference.blend_tables(
