@@ -1,8 +1,9 @@
 """One call's events, taken off the endpoint as they come and kept where both directions look.
 
 The rule: frames are fed to the receiver on the thread that took them; everything else is a small
-piece of state that the main thread reads or waits for, so nothing can queue up. At the end each
-side tells the other its numbers (`FINAL`) before anybody hangs up.
+piece of state that the main thread reads or waits for, so nothing can queue up. At the end of a
+direction its sender tells its numbers (`FINAL`), then its receiver (`FINAL_SEEN`); then somebody
+hangs up.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from quic_transport.endpoint import Call
 
 FINAL = "final"
-"""Name of the statistic that says: these are my last numbers."""
+"""Name of the statistic that says: these are my last numbers as a sender, no frames follow."""
+FINAL_SEEN = "final seen"
+"""Name of the statistic that says: these are my last numbers as a receiver."""
+ON_HOLD = "on hold"
+"""Name of the statistic: 1 while its sender holds the call, 0 when it goes on."""
 MEDIA_ORIGIN = "media origin"
 """Name of the statistic: the sender's clock, seconds, at the first frame of the file it plays."""
 NO_FACE_SINCE = "no face since"
@@ -50,8 +55,18 @@ class Exchange:
 
     @property
     def peer_final(self) -> bool:
-        """Whether the peer has told its last numbers: no frames come after them."""
+        """Whether the peer has told its last numbers as a sender: no frames come after them."""
         return FINAL in self.peer_stats
+
+    @property
+    def peer_seen_all(self) -> bool:
+        """Whether the peer has told its last numbers as a receiver."""
+        return FINAL_SEEN in self.peer_stats
+
+    @property
+    def peer_holds(self) -> bool:
+        """Whether the peer has put the call on hold."""
+        return self.peer_stats.get(ON_HOLD, 0.0) > 0
 
     @property
     def over(self) -> bool:

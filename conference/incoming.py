@@ -7,10 +7,11 @@ sender announced; when the sender is gone, what has come is still drawn, counted
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from conference.exchange import FINAL, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
+from conference.exchange import FINAL_SEEN, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
 from conference.reference import ReferenceMeter
 from conference.statistics import (
     CallReport,
@@ -39,7 +40,9 @@ from receiver.veil import empty_picture
 
 POLL_S = 0.02  # how long a window waits for a picture before it looks at its keys
 FINAL_WAIT_S = 3.0  # for the sender's goodbye after our last numbers
-SENDER_FRAMES = ("captured", "dropped late", "dropped, transport behind", "spared", "no face")
+SENDER_FRAMES = (
+    "captured", "dropped late", "dropped, transport behind", "spared", "no face", "on hold",
+)
 SENDER_STAGES = ("capture wait", "extract", "encode", "hand over")
 
 
@@ -165,6 +168,7 @@ class Receiving:
         self._absent_s = 0.0
         self._sink_failure: FacewireError | None = None
         self._left = False
+        self.on_key: Callable[[str], None] = lambda name: None
         self._wire = call.wire()
         self._wire_end = self._wire
         self._pipeline.start()
@@ -201,6 +205,7 @@ class Receiving:
             try:
                 self._look_for_absence()
                 self._pipeline.note_quiet(0.0 if draining else exchange.call.quiet_s())
+                self._pipeline.note_hold(exchange.peer_holds)
                 self._show_next()
             except EndOfStream:
                 break
@@ -225,6 +230,7 @@ class Receiving:
         for key in self._sink.pressed():
             self._left = self._left or (key == "q")
             self._pipeline.key(key)
+            self.on_key(key)
 
     def _look_for_absence(self) -> None:
         """Pass on that the sender has no face; before its first picture, show a plain one."""
@@ -237,8 +243,14 @@ class Receiving:
             self._first_shown = since
             self._sink.show(Picture(empty_picture(*self._face.head.shape), since, 1.0))
 
-    def finish(self) -> None:
-        """Exchange the last numbers, hang up if the peer does not, and finish the recording."""
+    @property
+    def left(self) -> bool:
+        """Whether the viewer has left."""
+        return self._left
+
+    def finish(self, *, hang_up: bool = True) -> None:
+        """Exchange the last numbers and finish the recording; `hang_up`: wait for the peer to do
+        so, and do it if it does not."""
         self._exchange.on_frame = None
         self._absent_s = self._stream.absent_seconds(time.monotonic())
         try:
@@ -246,12 +258,13 @@ class Receiving:
         finally:
             if not self._exchange.over:
                 balance = self._stream.ledger.balance()
-                numbers = {FINAL: 1.0, "received": float(balance.received)}
+                numbers = {FINAL_SEEN: 1.0, "received": float(balance.received)}
                 numbers["rendered"] = float(balance.fates["rendered"])
                 self._exchange.call.send_stats(numbers)
-                if not self._left:
+                if hang_up and not self._left:
                     self._exchange.wait_for_end(FINAL_WAIT_S)
-            self._exchange.close("the viewer left" if self._left else "")
+            if hang_up:
+                self._exchange.close("the viewer left" if self._left else "")
             self._timeline.finish()
             if self._trace is not None:
                 self._trace.close()

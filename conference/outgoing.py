@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from conference.exchange import FINAL, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
+from conference.exchange import FINAL, MEDIA_ORIGIN, NO_FACE_SINCE, ON_HOLD, Exchange
 from conference.statistics import (
     CallReport,
     absence_rates,
@@ -235,8 +235,14 @@ class Sending:
             self._hinted = True
             status.say(f"no face in {self._face.source.name} so far: is somebody in the picture?")
 
-    def finish(self) -> None:
-        """Stop capturing, exchange the last numbers with the peer and hang up."""
+    def hold(self, holding: bool) -> None:
+        """Send nothing for a while, and say so; or go on."""
+        if holding != self._stream.on_hold:
+            self._stream.on_hold = holding
+            self._exchange.call.send_stats({ON_HOLD: float(holding)})
+
+    def finish(self, *, hang_up: bool = True) -> None:
+        """Stop capturing and exchange the last numbers with the peer; `hang_up`: then do so."""
         self._pipeline.stop()
         try:
             self._pipeline.join()
@@ -252,8 +258,9 @@ class Sending:
             numbers["coded"] = numbers[Fate.SENT.value] + numbers[Fate.UNSENT.value]
             numbers |= pack_latency(self._timeline.summary())
             self._exchange.call.send_stats(numbers)
-            self._exchange.wait(lambda: self._exchange.peer_final, FINAL_WAIT_S)
-        self._exchange.close()
+            self._exchange.wait(lambda: self._exchange.peer_seen_all, FINAL_WAIT_S)
+        if hang_up:
+            self._exchange.close()
 
     @property
     def _seconds(self) -> float:

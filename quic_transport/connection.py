@@ -14,6 +14,7 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import QuicConnection
 
+from quic_transport import quic_inside
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call import Call
 from quic_transport.engine import Engine
@@ -198,7 +199,8 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         self._on_gone(self)
 
     def release(self) -> None:
-        """Leave no timer behind."""
+        """Leave no timer and no unwritten log behind."""
+        quic_inside.end_qlog(self._quic)
         self._arm(None)
         if self._timer is not None:
             self._timer.cancel()

@@ -40,6 +40,7 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -64,6 +65,8 @@ from quic_transport.offer import Offer, Reason
 from quic_transport.quic_inside import client_connection, configuration, peer_fingerprint
 from quic_transport.session import Session
 from quic_transport.wire import ALPN
+
+SLOW_CONNECT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,16 @@ class Listener:
     """A bound port that turns callers into calls, one at a time."""
 
     def __init__(
-        self, host: str, port: int, party: Party, identity: Identity, token: bytes, limits: Limits
-    ) -> None:
+        self, host: str, port: int, party: Party, identity: Identity, token: bytes,
+        limits: Limits, qlog: Path | None,
+    ) -> None:  # fmt: skip
         """Use `serve`."""
         self._party = party
         self._token = token
         self._limits = limits
         self._current: Call | None = None
         self._calls: Fifo[Call] = Fifo(8, "drop-oldest")
-        settings = configuration(is_client=False)
+        settings = configuration(is_client=False, qlog=qlog)
         settings.load_cert_chain(identity.path)
         self._thread = LoopThread("facewire-listener")
         try:
@@ -214,37 +218,40 @@ class Server(QuicServer):  # type: ignore[misc]
 
 def serve(
     host: str, port: int, *, party: Party, identity: Identity | None = None,
-    token: bytes | None = None, limits: Limits | None = None,
+    token: bytes | None = None, limits: Limits | None = None, qlog: Path | None = None,
 ) -> Listener:  # fmt: skip
     """Listen on `host`:`port` (0: any free port). LocalError: in use, not ours, no such host.
 
-    `identity` None: the user's own, made on first use; `token` None: a new random one.
+    `identity` None: the user's own, made on first use; `token` None: a new random one; `qlog`: a
+    folder for QUIC's own logs.
     """
     token = token if token is not None else secrets.token_bytes(TOKEN_BYTES)
     if len(token) != TOKEN_BYTES:
         raise LocalError(f"a token has {TOKEN_BYTES} bytes, not {len(token)}")
     identity = identity or load_identity()
-    return Listener(host, port, party, identity, token, limits or Limits())
+    return Listener(host, port, party, identity, token, limits or Limits(), qlog)
 
 
 def connect(
-    invite: Invite | str, *, party: Party, timeout: float = 5.0, limits: Limits | None = None
-) -> Call:
+    invite: Invite | str, *, party: Party, timeout: float = 5.0, limits: Limits | None = None,
+    qlog: Path | None = None,
+) -> Call:  # fmt: skip
     """Call the peer named by `invite`; returns when both hellos have crossed.
 
-    LocalError or RemoteError with one sentence if that fails, after `timeout` seconds at most.
+    LocalError or RemoteError with one sentence if that fails: after `timeout` seconds if nothing at
+    all is heard, after SLOW_CONNECT_S if the peer is there but the path is that slow.
     """
     invite = invite if isinstance(invite, Invite) else Invite.parse(invite)
-    deadline = time.monotonic() + timeout
+    limits = limits or Limits()
     thread = LoopThread("facewire-call")
     try:
-        connection = thread.run(_handshake(invite, party, timeout, limits or Limits(), thread))
+        connection = thread.run(_handshake(invite, party, timeout, limits, thread, qlog))
     except BaseException:
         thread.stop()
         raise
     call = connection.call
     try:
-        opened = call.wait_open(max(0.5, deadline - time.monotonic()))
+        opened = call.wait_open(limits.hello_timeout_s + 1.0)  # it is there, if slow
     except BaseException:  # Ctrl-C
         connection.shut()
         raise
@@ -252,18 +259,17 @@ def connect(
         return call
     error = call.ended.error() if call.ended is not None else None
     connection.shut()
-    raise error or RemoteError(
-        f"the peer at {invite.address} did not answer the hello within {timeout:g} s; try again"
-    )
+    raise error or RemoteError(f"the peer at {invite.address} did not answer the hello; try again")
 
 
 async def _handshake(
-    invite: Invite, party: Party, timeout: float, limits: Limits, thread: LoopThread
-) -> Connection:
+    invite: Invite, party: Party, timeout: float, limits: Limits, thread: LoopThread,
+    qlog: Path | None,
+) -> Connection:  # fmt: skip
     """A connection to the server that the invite names, proven by its certificate."""
     loop = asyncio.get_running_loop()
     session = party.session(invite.token, limits, is_client=True)
-    quic = client_connection(configuration(is_client=True))
+    quic = client_connection(configuration(is_client=True, qlog=qlog))
     try:
         transport, connection = await loop.create_datagram_endpoint(
             lambda: Connection(
@@ -277,7 +283,7 @@ async def _handshake(
     try:
         connection.connect(transport.get_extra_info("peername"))
         try:
-            await asyncio.wait_for(connection.handshake, timeout)
+            await _handshake_done(connection, timeout)
         except (TimeoutError, ConnectionError) as error:
             raise _no_handshake(invite, timeout, connection.refusals, str(error)) from None
         if peer_fingerprint(quic) != invite.fingerprint:
@@ -291,6 +297,17 @@ async def _handshake(
         raise
     connection.start_session()
     return connection
+
+
+async def _handshake_done(connection: Connection, timeout: float) -> None:
+    """Wait for the handshake: `timeout` seconds for a sign of life, then as long as a path of a
+    few kbps needs."""
+    try:
+        await asyncio.wait_for(asyncio.shield(connection.handshake), timeout)
+    except TimeoutError:
+        if connection.wire().received_packets == 0:
+            raise
+        await asyncio.wait_for(connection.handshake, SLOW_CONNECT_S)
 
 
 def _no_handshake(invite: Invite, timeout: float, refusals: int, reason: str) -> FacewireError:

@@ -61,6 +61,14 @@ def client_connection(settings: QuicConfiguration) -> QuicConnection:
     return quic
 
 
+def end_qlog(quic: QuicConnection) -> None:
+    """Write the connection's log now: aioquic would wait for the end of its closing period."""
+    logger = quic._configuration.quic_logger
+    if logger is not None and quic._quic_logger is not None:
+        logger.end_trace(quic._quic_logger)
+        quic._quic_logger = None
+
+
 def stream_progress(quic: QuicConnection, stream_id: int) -> tuple[int, int]:
     """Bytes of our stream that wait in aioquic, and bytes the peer confirmed without a gap."""
     stream = quic._streams.get(stream_id)

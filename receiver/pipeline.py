@@ -60,6 +60,13 @@ class ReceivePipeline:
             if self.stream.note_quiet(quiet_s, self._clock()):
                 self._changed.notify_all()
 
+    def note_hold(self, holding: bool) -> None:
+        """The sender has put the call on hold, or goes on."""
+        with self._changed:
+            if self.stream.presence.on_hold != holding:
+                self.stream.presence.on_hold = holding
+                self._changed.notify_all()
+
     def key(self, name: str) -> bool:
         """A key was pressed; whether it moved the viewpoint."""
         with self._changed:

@@ -15,6 +15,7 @@ MAX_STEP_S = 0.1  # of the veil: the picture may have stood still for long befor
 MAX_LASTING = 8  # absences that no frame has ended yet; a peer can't make them grow
 VEIL_S = 0.4  # the picture dims over so long ...
 LOST_CAPTION = "connection lost"
+HOLD_CAPTION = "on hold"
 UNVEIL_S = 0.15  # ... and comes back over so long
 
 
@@ -35,6 +36,8 @@ class PresenceView:
         self.count = 0
         self.lost = False
         """Whether the sender cannot be reached at present."""
+        self.on_hold = False
+        """Whether the sender has put the call on hold."""
         self._absences: list[Absence] = []  # in order of time; those in the past are let go
         self._newest = -math.inf  # capture time of the newest frame
         self._past_s = 0.0  # length of the absences that were let go
@@ -65,11 +68,13 @@ class PresenceView:
     @property
     def caption(self) -> str:
         """What stands on the veil."""
-        return LOST_CAPTION if self.lost else ""
+        if self.lost:
+            return LOST_CAPTION
+        return HOLD_CAPTION if self.on_hold else ""
 
     def absent_at(self, media: float) -> bool:
         """Whether no face was there at the instant `media`, or nobody knows."""
-        return self.lost or any(a.since <= media < a.until for a in self._absences)
+        return self.lost or self.on_hold or any(a.since <= media < a.until for a in self._absences)
 
     def changing(self, media: float) -> bool:
         """Whether the veil moves, or will without further news."""

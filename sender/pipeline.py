@@ -46,6 +46,8 @@ class Fate(Enum):
     """A newer frame took its place before it was looked at."""
     CONGESTED = "dropped, transport behind"
     """The transport had not got rid of earlier frames."""
+    HELD = "on hold"
+    """The caller had put the call on hold."""
     NO_FACE = "no face"
     """The tracker found nobody in it."""
     SPARED = "spared"
@@ -104,6 +106,7 @@ class SendStream:
         self._chooser = chooser or FaceChooser()
         self._mirror = mirror
         self._on_absent = on_absent
+        self.on_hold = False
         self._missed_since: float | None = None  # the first frame without the face
         self._told = False
         self.fates: Counter[Fate] = Counter()
@@ -124,6 +127,8 @@ class SendStream:
 
         self._timeline.stamp(frame.index, "captured", frame.capture_time)
         stamp("taken")
+        if self.on_hold:
+            return Fate.HELD
         if not self._link.can_send_frame():
             return Fate.CONGESTED
         faces = self._extractor.extract(mirrored(frame) if self._mirror else frame)
