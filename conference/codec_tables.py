@@ -75,11 +75,11 @@ def learn(vectors: Float64, places: Float64, times: Float64, metric: Float64) ->
     return replace(tables, shape=_shares(PRIOR * laplace() + _counted(tables, tracks)))
 
 
-def phases(times: Float64) -> Iterator[NDArray[np.int64]]:
-    """The frames nearest to the ticks of FPS, from several starts so that all are used."""
+def phases(times: Float64, fps: float = FPS) -> Iterator[NDArray[np.int64]]:
+    """The frames nearest to the ticks of `fps`, from several starts so that all are used."""
     interval = float(np.median(np.diff(times)))
-    for start in range(max(1, round(1.0 / (FPS * interval)))):
-        wanted = np.arange(times[min(start, len(times) - 1)], times[-1] + 1e-9, 1.0 / FPS)
+    for start in range(max(1, round(1.0 / (fps * interval)))):
+        wanted = np.arange(times[min(start, len(times) - 1)], times[-1] + 1e-9, 1.0 / fps)
         after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
         nearer = wanted - times[after - 1] < times[after] - wanted
         yield np.unique(after - nearer)

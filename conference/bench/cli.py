@@ -10,6 +10,8 @@ from importlib import import_module
 
 BENCHES = {
     "avatar": ("conference.bench.avatar", "bytes and likeness of every avatar size"),
+    "codec": ("conference.bench.codec", "the parameters' rate and error, eg0 beside rc"),
+    "gpu": ("conference.bench.gpu", "pictures, batches and training on a GPU, beside the floors"),
     "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
