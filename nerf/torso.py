@@ -111,9 +111,11 @@ class TorsoLayer:
         return k, here.u - k * there.u, here.v - k * there.v
 
     def over(self, picture: NDArray[np.uint8], rotation: ArrayLike, offset: ArrayLike,
-             expression: ArrayLike, pool: WorkerPool) -> None:  # fmt: skip
-        """Draw the torso over `picture`, uint8 [H, W, 4] colour times opacity and opacity."""
+             expression: ArrayLike, pool: WorkerPool) -> NDArray[np.uint8]:  # fmt: skip
+        """Draw the torso over `picture`, uint8 [H, W, 4] colour times opacity and opacity; the
+        torso's own opacity, uint8 [H, W]."""
         height = picture.shape[0]
+        cover = np.zeros(picture.shape[:2], np.uint8)
         k, x, y = self.carried(offset)
         first = int(np.clip((self.region.top - y) / k, 0, height))
         z = self.driven(rotation, offset, expression)
@@ -123,10 +125,11 @@ class TorsoLayer:
         r = self.region
 
         def work(band: int) -> None:
-            torso_over(picture, bounds[band], bounds[band + 1], self.texture, nodes, r.cell, r.top,
-                       r.margin[0], r.rest.side, k, x, y)  # fmt: skip
+            torso_over(picture, cover, bounds[band], bounds[band + 1], self.texture, nodes, r.cell,
+                       r.top, r.margin[0], r.rest.side, k, x, y)  # fmt: skip
 
         pool.map(work, range(len(bounds) - 1))
+        return cover
 
     def reference(self, picture: NDArray[np.uint8], rotation: ArrayLike, offset: ArrayLike,
                   expression: ArrayLike) -> NDArray[np.uint8]:  # fmt: skip

@@ -13,9 +13,10 @@ from nerf.cpu.encode import kernel
 
 
 @kernel
-def torso_over(picture, first, last, texture, nodes, cell, top, margin, side,
+def torso_over(picture, cover, first, last, texture, nodes, cell, top, margin, side,
                k, x, y):  # type: ignore[no-untyped-def]  # fmt: skip
-    """The torso over the rows first … last − 1 of `picture` [H, W, 4].
+    """The torso over the rows first … last − 1 of `picture` [H, W, 4]; its opacity goes into
+    `cover` [H, W].
 
     `texture` [h, w, 4] uint8; `nodes` [gh, gw, 5] displacement (portrait widths of `side` pixels)
     and shades (of 255); `cell` pixels from node to node; the texture's first row is the picture's
@@ -65,6 +66,7 @@ def torso_over(picture, first, last, texture, nodes, cell, top, margin, side,
             if a < half:
                 continue
             share = a / full
+            cover[row, column] = np.uint8(a + half)
             for c in range(3):
                 shade = v0 * line[j0, 2 + c] + v1 * line[j1, 2 + c] + v2 * line[j2, 2 + c]
                 value = (q00 * texture[y0, x0, c] + q01 * texture[y0, x1, c]
@@ -77,21 +79,28 @@ def torso_over(picture, first, last, texture, nodes, cell, top, margin, side,
 
 
 @kernel
-def layer_over(picture, rgb, alpha, x0, y0, first, last):  # type: ignore[no-untyped-def]
-    """A layer [h, w, 3] (times its opacity [h, w]) whose corner lies at (x0, y0) of `picture`
-    [H, W, 4], over the picture's rows first … last − 1."""
+def head_over(picture, cover, rgb, alpha, soft, x0, y0,
+              first, last):  # type: ignore[no-untyped-def]  # fmt: skip
+    """A head [h, w, 3] (times its opacity `alpha` [h, w]) whose corner lies at (x0, y0) of
+    `picture` [H, W, 4], over the picture's rows first … last − 1.
+
+    Where the torso covers what is below, as `cover` [H, W] says, the opacity is no more than
+    `soft` [h, w], which fades further inside: the two show the same skin there, and no seam.
+    """
     height, width = rgb.shape[0], rgb.shape[1]
     left, right = max(0, -x0), min(width, picture.shape[1] - x0)
+    full, half = np.float32(255.0), np.float32(0.5)
     for row in range(max(first, y0), min(last, y0 + height)):
         for column in range(left, right):
-            a = np.uint32(alpha[row - y0, column])
-            if a == 0:
+            opacity = np.float32(alpha[row - y0, column])
+            if opacity == 0:
                 continue
-            through = np.uint32(255) - a
+            over = cover[row, x0 + column] / full
+            a = opacity - over * max(np.float32(0.0), opacity - soft[row - y0, column])
+            share, through = a / opacity, np.float32(1.0) - a / full
             for c in range(3):
-                below = np.uint32(picture[row, x0 + column, c])
-                value = np.uint32(rgb[row - y0, column, c]) + (below * through + 127) // 255
-                picture[row, x0 + column, c] = np.uint8(min(value, np.uint32(255)))
-            below = np.uint32(picture[row, x0 + column, 3])
-            picture[row, x0 + column, 3] = np.uint8(min(a + (below * through + 127) // 255,
-                                                        np.uint32(255)))  # fmt: skip
+                below = picture[row, x0 + column, c]
+                value = share * rgb[row - y0, column, c] + through * below + half
+                picture[row, x0 + column, c] = np.uint8(min(value, full))
+            below = picture[row, x0 + column, 3]
+            picture[row, x0 + column, 3] = np.uint8(min(a + through * below + half, full))

@@ -19,13 +19,16 @@ from nerf.cpu.pool import WorkerPool
 from nerf.framing import Framing, Place, head_camera
 from nerf.picture_code import PictureError, packed, unpacked
 from nerf.torso import TorsoError, TorsoLayer, torso_from
-from nerf.torso_kernels import layer_over
+from nerf.torso_kernels import head_over
 from quic_transport.errors import AvatarFileError, LocalError
 from quic_transport.params import FaceParams
 
 PLATE = "plate."
 PLATE_QUALITY = 82
 BLUR = 0.03  # standard deviation of a blurred background, of the picture's longer side
+SEAM = 0.016  # portrait widths: so far inwards the head's edge fades where the torso is below
+INWARD = np.clip(2 * np.arange(256) - 255, 0, 255).astype(np.uint8)
+"""Of an opacity that was averaged over a square: nothing at the edge, all of it SEAM inside."""
 FULL, HEAD = "full", "head"
 FRAMES = (FULL, HEAD)
 
@@ -99,11 +102,13 @@ class FullFrame:
         offset = self._rest if params.offset is None else params.offset.astype(np.float64)
         turn = np.asarray(pose, dtype=np.float64)[:3, :3]
         picture = self.background.copy()
+        cover = np.zeros(picture.shape[:2], np.uint8)
         if self.torso is not None:
-            self.torso.over(picture, euler_angles(turn), offset, params.expression, self._pool)
+            cover = self.torso.over(picture, euler_angles(turn), offset, params.expression,
+                                    self._pool)  # fmt: skip
         place = self.framing.place(offset)
         if self._reaches(place):
-            self._head_over(picture, params, turn, place)
+            self._head_over(picture, cover, params, turn, place)
         return picture
 
     def _reaches(self, place: Place) -> bool:
@@ -115,8 +120,10 @@ class FullFrame:
             and -half < place.u < width + half and -half < place.v < height + half
         )  # fmt: skip
 
-    def _head_over(self, picture: Image, params: FaceParams, turn: NDArray[np.float64],
-                   place: Place) -> None:  # fmt: skip
+    def _head_over(self, picture: Image, cover: Image, params: FaceParams,
+                   turn: NDArray[np.float64], place: Place) -> None:  # fmt: skip
+        import cv2
+
         camera, (x0, y0) = head_camera(place, self._distance, self._renderer.portrait_scale)
         camera, x0, y0 = within(camera, x0, y0, self.framing.size)
         whole = (camera.width, camera.height)
@@ -130,14 +137,15 @@ class FullFrame:
         )  # fmt: skip
         rgb, alpha = shown.rgb, shown.alpha
         if share < 1.0:
-            import cv2
-
             rgb = np.asarray(cv2.resize(rgb, whole, interpolation=cv2.INTER_CUBIC))
             alpha = np.asarray(cv2.resize(alpha, whole, interpolation=cv2.INTER_CUBIC))
+        reach = 2 * max(1, round(SEAM * place.side)) + 1
+        soft = np.asarray(cv2.blur(alpha, (reach, reach), borderType=cv2.BORDER_REPLICATE))
+        soft = np.asarray(cv2.LUT(soft, INWARD), np.uint8)
         bounds = np.linspace(0, len(picture), 2 * self._pool.threads + 1).astype(int).tolist()
 
         def work(band: int) -> None:
-            layer_over(picture, rgb, alpha, x0, y0, bounds[band], bounds[band + 1])
+            head_over(picture, cover, rgb, alpha, soft, x0, y0, bounds[band], bounds[band + 1])
 
         self._pool.map(work, range(len(bounds) - 1))
 
