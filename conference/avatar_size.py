@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 SIZES = ("small", "default", "full")
 SMALL_BYTES = 1_000_000  # of everything that a peer gets
 VIEWS = 160  # pictures behind the importance of table entries: three seconds
-COMPARED = 8  # pictures of the stored head with those of the trained one
+ELSEWHERE = 0.25  # share of the views that look from where no training frame did
+FREE_TURN = (20.0, 45.0, 5.0)  # pitch, yaw, roll: degrees to either side
+COMPARED = 9  # pictures of the stored head with those of the trained one
 FIRST_BYTES = 220_000  # of the tables' first layer: with all else a first picture needs 300 kB
 PREVIEW = "preview"
 """The section with the face as a picture, uint8 [H, W, 3] RGB."""
@@ -53,7 +55,7 @@ class Views:
         """Some of the training frames."""
         c, r = np.asarray(codes, np.float32), np.asarray(rotations, np.float64)
         some = np.unique(np.linspace(0, len(c) - 1, VIEWS).astype(int))
-        return Views(c[some], r[some])
+        return Views(c[some], r[some])._and_from_elsewhere()
 
     @staticmethod
     def to_expect(field: HeadField, meta: AvatarMeta) -> Views:
@@ -63,7 +65,16 @@ class Views:
 
         turn = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
         low, high = meta.bounds.low[turn], meta.bounds.high[turn]
-        return Views(*usual_views(field, low, high, VIEWS))
+        return Views(*usual_views(field, low, high, VIEWS))._and_from_elsewhere()
+
+    def _and_from_elsewhere(self) -> Views:
+        """These, and some with the head turned as a viewer may turn it: without them, what the
+        training video never showed is thrown away."""
+        turned = self.rotations.copy()
+        some = slice(None, None, round(1 / ELSEWHERE))
+        rng = np.random.default_rng(0)
+        turned[some] = rng.uniform(-1.0, 1.0, turned[some].shape) * np.radians(FREE_TURN)
+        return Views(self.codes, turned)
 
 
 def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.generic]],
