@@ -39,7 +39,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--share-avatar", action="store_true",
         help="your consent: hand your avatar to the other side if it lacks it")  # fmt: skip
     add("-o", "--output", type=Path, metavar="PATH", help="record the other: .mp4, .mkv, a folder")
-    add("--size", type=int, default=256, metavar="PX", help="side of the pictures; default 256")
+    add("--frame", choices=("full", "head"), default="full",
+        help="full: the whole picture with body and room, if the avatar has them; head: on white")  # fmt: skip
+    add("--background", default="plate", metavar="WHAT",
+        help="behind the other: plate (their room), blur, #rrggbb, a picture, or none")  # fmt: skip
+    add("--size", type=int, metavar="PX",
+        help="side of the head's picture; default 256, and 512 within a whole picture")  # fmt: skip
     add("--latency-budget", type=float, default=0.0, metavar="MS",
         help="a frame may wait so long for others to share its packet; 50 saves a third of the "
         "wire; default 0")  # fmt: skip
@@ -49,6 +54,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = p.parse_args(argv)
     if (args.source is None) != (args.avatar is None):
         raise LocalError("--source and --avatar belong together: your face needs both")
+    if args.size is None:
+        args.size = 512 if args.frame == "full" else 256
     if not 16 <= args.size <= 2048:
         raise LocalError(f"--size must lie in 16..2048 pixels, not {args.size}")
     if not 0 <= args.latency_budget <= 500:
@@ -67,7 +74,14 @@ def main(argv: list[str]) -> int:
     from conference.incoming import ReceiveOptions
     from receiver.pose_control import View
 
-    options = ReceiveOptions(size=args.size, view=View(), output=args.output)
+    background = args.background if args.frame == "full" else None
+    if background is not None:
+        from receiver.full_frame import check_background
+
+        check_background(background)
+    options = ReceiveOptions(
+        size=args.size, view=View(), background=background, output=args.output
+    )
     with Interrupt() as interrupt, StatusLine() as status:
         face, party = bring(args, status)
         try:
@@ -101,8 +115,9 @@ def bring(args: argparse.Namespace, status: StatusLine) -> tuple[OutgoingFace | 
     except AvatarFileError as error:
         raise AvatarFileError(f"{args.avatar}: {error}") from error
     data = public_bytes(avatar)  # the personal tracker stays here
+    place = args.frame == "full" and "plate.framing" in avatar.sections
     face = OutgoingFace(
-        SendOptions(source=args.source, seconds=args.seconds), avatar.meta, personal
+        SendOptions(source=args.source, seconds=args.seconds, place=place), avatar.meta, personal
     )
     status.show("warming up the tracker", time.monotonic())
     face.warm_up()

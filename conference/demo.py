@@ -43,6 +43,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=40.0, metavar="N", help="of performance; default 40")
     add("--budget", type=float, default=120.0, metavar="SECONDS", help="of training; default 120")
     add("--size", type=int, default=256, metavar="PX", help="of the received pictures; 256")
+    add("--frame", choices=("full", "head"), default="full",
+        help="full: a third call shows body and room too; head: the paper's two")  # fmt: skip
     add("--extractor", choices=EXTRACTORS, default=DEFAULT_EXTRACTOR, help="default facenet")
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     args = p.parse_args(argv)
@@ -111,8 +113,15 @@ def main(argv: list[str]) -> int:
     steps.run("call", ["call", str(args.size)], folder / "received.json", call.true_view)
     steps.run("call, seen from elsewhere", ["free", str(args.size), FREE_VIEW],
               folder / "free_view.json", call.free_view)  # fmt: skip
+    whole = args.frame == "full" and has_whole_picture(avatar)
+    if whole:
+        steps.run("call, the whole picture", ["whole"], folder / "whole.json", call.whole_picture)
     announce("\n[pictures]")
     write_pictures(args, folder, reference)
+    if whole:
+        from conference.demo_pictures import write_whole
+
+        write_whole(folder, clip, avatar, FRAMES_PER_SECOND)
     write_table(folder, tracker, why, steps.seconds, time.monotonic() - started)
     return 0
 
@@ -161,19 +170,24 @@ class Call:
         self._reference, self._folder = reference, folder
 
     def true_view(self) -> None:
-        """The call as it is meant, measured against the source."""
-        self._run("received", ["--reference", str(self._reference)])
+        """The paper's call, measured against the source."""
+        self._run("received", "head", ["--reference", str(self._reference)])
 
     def free_view(self) -> None:
         """The same call, seen from elsewhere."""
-        self._run("free_view", ["--view", FREE_VIEW])
+        self._run("free_view", "head", ["--view", FREE_VIEW])
 
-    def _run(self, name: str, options: list[str]) -> None:
+    def whole_picture(self) -> None:
+        """The call as its users see it: head, body and room."""
+        self._run("whole", "full", [])
+
+    def _run(self, name: str, frame: str, options: list[str]) -> None:
         out = self._folder / name
-        receive = ["receive", "--listen", "127.0.0.1:0", "--once", "--size", str(self._args.size),
-                   "-o", f"{out}.mp4", "--stats", f"{out}.json", "--trace",
+        if frame == "head":
+            options = ["--size", str(self._args.size), *options]
+        receive = ["receive", "--listen", "127.0.0.1:0", "--once", "--frame", frame, "-o", f"{out}.mp4", "--stats", f"{out}.json", "--trace",
                    f"{out}.receiver.jsonl", *options]  # fmt: skip
-        send = ["send", "--source", str(self._clip), "--avatar", str(self._avatar), "--fps",
+        send = ["send", "--frame", frame, "--source", str(self._clip), "--avatar", str(self._avatar), "--fps",
                 f"{FRAMES_PER_SECOND:g}", "--stats", f"{out}.sender.json", "--trace",
                 f"{out}.sender.jsonl"]  # fmt: skip
         if self._args.models is not None:
@@ -200,6 +214,14 @@ class Call:
         if sent.returncode or receiver.returncode:
             raise LocalError("the demo's call failed (its reason stands above); run it again")
         announce(f"recorded {out}.mp4")
+
+
+def has_whole_picture(avatar: Path) -> bool:
+    """Whether an avatar has a room to stand in."""
+    from conference.send import PLATE_FRAMING
+    from quic_transport.avatar_file import load_avatar
+
+    return PLATE_FRAMING in load_avatar(avatar).sections
 
 
 def read_invite(line: str) -> str:
@@ -264,6 +286,7 @@ def write_table(
     for name, what in (
         ("side_by_side.mp4", "source, received, free viewpoint"),
         ("contact_sheet.png", "the same as a picture"),
+        ("whole_picture.mp4", "source and received, with body and room"),
         ("avatar.fwa", "the avatar; look inside with `facewire inspect`"),
         ("table.txt, table.json", "the numbers above"),
     ):

@@ -6,6 +6,7 @@ recorded, matched to the source by the instant that each picture shows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nerf.framing import Framing
 
 Image = NDArray[np.uint8]
 
@@ -98,6 +101,38 @@ def write_video(frames: Iterator[Image], path: Path, fps: float) -> int:
         if count:
             container.mux(stream.encode(None))
     return count
+
+
+def source_whole(clip: Path, framing: Framing) -> Column:
+    """A clip's pictures as a call frames them."""
+    from sender.video import read_video
+
+    times, images = [], []
+    for frame in read_video(clip, warn=lambda _: None):
+        height, width = framing.source[1], framing.source[0]
+        image = frame.image
+        if image.shape[:2] != (height, width):  # a film has even sides
+            image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)),
+                           mode="edge")  # fmt: skip
+        times.append(frame.capture_time)
+        images.append(framing.cut(image))
+    return Column(np.array(times), images)
+
+
+def write_whole(folder: Path, clip: Path, avatar: Path, fps: float) -> None:
+    """whole_picture.mp4: the source and what was received of it, room and all."""
+    from quic_transport.avatar_file import load_avatar
+    from receiver.full_frame import plate_from
+
+    found = plate_from(load_avatar(avatar).sections)
+    if found is None:
+        return
+    report = json.loads((folder / "whole.json").read_text(encoding="utf-8"))
+    columns = [source_whole(clip, found[0]),
+               recorded(folder / "whole.mp4", report["recording_start_s"])]  # fmt: skip
+    height, width = (n & ~1 for n in columns[0].images[0].shape[:2])  # as it was recorded
+    even = [Column(c.time, [image[:height, :width] for image in c.images]) for c in columns]
+    write_video(side_by_side(even, fps), folder / "whole_picture.mp4", fps)
 
 
 def write_contact_sheet(columns: list[Column], path: Path) -> None:
