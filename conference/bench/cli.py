@@ -16,6 +16,7 @@ BENCHES = {
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
     "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
+    "render": ("conference.bench.render", "what a picture costs on this processor"),
     "track": ("conference.bench.track", "a tracker judged by its teacher, clip by clip"),
 }
 

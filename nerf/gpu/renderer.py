@@ -31,13 +31,15 @@ from nerf.gpu.views import View, pack_view
 class Launch:
     """How the kernels are cut up; changes speed, no number."""
 
-    block: int = 128
+    block: int = 64
     """Rays that a program holds at once."""
     warps: int = 4
-    programs: int = 4
+    programs: int = 2
     """Programs per multiprocessor that shade."""
     seeks: int = 3
     """Steps through the grid per sample, at most."""
+    registers: int | None = None
+    """Registers per thread, at most; None leaves it to the compiler."""
     tile: int = 16
     """Pixels per edge of the tiles in which rays are found."""
 
@@ -143,6 +145,7 @@ class BatchRenderer:
             f.queue, f.queue_k, f.counters, f.rgb, f.alpha, f.depth, s.width, s.height, self.step,
             self.cutoff, c.entries, G=self.cells, L=z.levels, H=z.hidden, LAYERS=z.layers,
             TAP=z.tap, WEIGHTS=z.weights, S=at.block, SEEKS=at.seeks, num_warps=at.warps,
+            maxnreg=at.registers,
         )  # fmt: skip
 
 
