@@ -68,7 +68,7 @@ class CpuRenderer:
         self._table = aligned(config.entries)
         matrices = pack(field.networks, config.density_layers)
         fine = np.ascontiguousarray(field.occupancy)
-        self._field = Field(
+        self.prepared = Field(
             self._table, np.array(config.offsets(), np.int64),
             np.array(config.resolutions, np.int64), empty_radius(fine), matrices.weights,
             matrices.shapes, matrices.density_layer, matrices.to_density, matrices.to_color,
@@ -90,16 +90,18 @@ class CpuRenderer:
 
         self.pool.map(work, range(len(bounds) - 1))
 
+    def view(self, pose: ArrayLike, camera: Camera, rigid: ArrayLike | None = None) -> View:
+        """What the kernels know of a picture."""
+        origin, basis = cube_view(pose, self.field.cube, rigid)
+        lens = np.array([1 / camera.fx, 1 / camera.fy, camera.cx, camera.cy], np.float32)
+        return View(lens, origin.astype(np.float32), np.ascontiguousarray(basis, np.float32),
+                    self.step, self.cutoff)  # fmt: skip
+
     def render(self, pose: ArrayLike, camera: Camera, background: ArrayLike = (1.0, 1.0, 1.0),
                rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
         """The picture under head → camera `pose` [4, 4] (metres), with the blended expression."""
         w, h = camera.width, camera.height
-        origin, basis = cube_view(pose, self.field.cube, rigid)
-        view = View(
-            np.array([1 / camera.fx, 1 / camera.fy, camera.cx, camera.cy], np.float32),
-            origin.astype(np.float32), np.ascontiguousarray(basis, np.float32), self.step,
-            self.cutoff,
-        )  # fmt: skip
+        view = self.view(pose, camera, rigid)
         behind, edge = np.asarray(background, np.float32), np.float32(self.field.cube.edge)
         bands = self._reserve(h // 2 + 1, w // 2 + 1)
         lattice, cells = self._lattice, self._cells
@@ -111,7 +113,7 @@ class CpuRenderer:
         def sparse(band: int) -> int:
             rays, chunk = self._rays[band], self._chunks[band]
             count = lattice_pixels(lattice, cells, band, bands, rays)
-            samples = trace(rays, count, view, self._field, chunk)
+            samples = trace(rays, count, view, self.prepared, chunk)
             keep_lattice(rays, count, lattice)
             return int(samples)
 
@@ -119,7 +121,7 @@ class CpuRenderer:
             rays, chunk = self._rays[band], self._chunks[band]
             count = settle_cells(lattice, cells, band, bands, self.contrast, margin, behind, edge,
                                  rgb, alpha, depth, rays)  # fmt: skip
-            samples = trace(rays, count, view, self._field, chunk)
+            samples = trace(rays, count, view, self.prepared, chunk)
             put_rays(rays, count, behind, edge, rgb, alpha, depth)
             return int(samples)
 

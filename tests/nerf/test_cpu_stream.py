@@ -159,7 +159,7 @@ def test_traced_rays_composite_as_the_reference_does() -> None:
     view = view_of(field, 1 / 60)
     rays, _ = every_pixel(field, view)
     config = field.config
-    samples = trace(rays, len(rays.near), view, renderer._field, new_chunk(config.levels, 32))
+    samples = trace(rays, len(rays.near), view, renderer.prepared, new_chunk(config.levels, 32))
     table = reference.blend_tables(
         *(torch.from_numpy(a) for a in (field.mean, field.tables, field.code(expression)))
     ).double()
@@ -192,7 +192,7 @@ def test_light_behind_the_cutoff_is_not_the_backgrounds() -> None:
     renderer = CpuRenderer(field, WorkerPool(1), cutoff=0.2)
     renderer.set_expression(np.full(46, 0.5))
     rays, _ = every_pixel(field, view_of(field, 1 / 96))
-    trace(rays, len(rays.near), view_of(field, 1 / 96, 0.2), renderer._field,
+    trace(rays, len(rays.near), view_of(field, 1 / 96, 0.2), renderer.prepared,
           new_chunk(field.config.levels, 32))  # fmt: skip
     left = rays.light[:, 0]
     assert (left == 0).any()
