@@ -185,10 +185,11 @@ class Call:
         out = self._folder / name
         if frame == "head":
             options = ["--size", str(self._args.size), *options]
-        receive = ["receive", "--listen", "127.0.0.1:0", "--once", "--frame", frame, "-o", f"{out}.mp4", "--stats", f"{out}.json", "--trace",
+        receive = ["receive", "--listen", "127.0.0.1:0", "--once", "--frame", frame,
+                   "-o", f"{out}.mp4", "--stats", f"{out}.json", "--trace",
                    f"{out}.receiver.jsonl", *options]  # fmt: skip
-        send = ["send", "--frame", frame, "--source", str(self._clip), "--avatar", str(self._avatar), "--fps",
-                f"{FRAMES_PER_SECOND:g}", "--stats", f"{out}.sender.json", "--trace",
+        send = ["send", "--frame", frame, "--source", str(self._clip),
+                "--avatar", str(self._avatar), "--fps", f"{FRAMES_PER_SECOND:g}", "--stats", f"{out}.sender.json", "--trace",
                 f"{out}.sender.jsonl"]  # fmt: skip
         if self._args.models is not None:
             send += ["--models", str(self._args.models)]
@@ -290,4 +291,5 @@ def write_table(
         ("avatar.fwa", "the avatar; look inside with `facewire inspect`"),
         ("table.txt, table.json", "the numbers above"),
     ):
-        announce(f"  {name:<22} {what}")
+        if (folder / name.partition(",")[0]).exists():
+            announce(f"  {name:<22} {what}")

@@ -112,8 +112,8 @@ def source_whole(clip: Path, framing: Framing) -> Column:
         height, width = framing.source[1], framing.source[0]
         image = frame.image
         if image.shape[:2] != (height, width):  # a film has even sides
-            image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)),
-                           mode="edge")  # fmt: skip
+            more = (height - image.shape[0], width - image.shape[1])
+            image = np.pad(image, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge")
         times.append(frame.capture_time)
         images.append(framing.cut(image))
     return Column(np.array(times), images)
