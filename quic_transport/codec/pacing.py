@@ -16,6 +16,7 @@ SETTLED = 2
 """Frames at rest that are still sent, so that a lost one does not leave the face in mid-motion."""
 REST_S = 0.25
 """A face at rest is sent again after so long, seconds: whoever lost a frame waits no longer."""
+CLOCK_S = 0.005  # capture times tremble
 MEAN_S = 1.5
 """Time constant of the mean rate, seconds."""
 DECIDE_S = 0.3
@@ -52,7 +53,7 @@ class Pacer:
         still = self._encoder.is_still(params)
         if not still:
             self._resting = 0
-        if must or self._sent_at is None or now - self._sent_at >= REST_S:
+        if must or self._sent_at is None or now - self._sent_at >= REST_S - CLOCK_S:
             return True
         if still and self._resting >= SETTLED:
             return False
