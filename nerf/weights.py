@@ -25,6 +25,8 @@ from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, work
 VERSION = 2
 MAX_FLOATS = 64_000_000  # of all tables together: what a reader allocates for a stranger (the
 # paper's own field has 46 million)
+FREE_FLOATS = 8_000_000  # of which so many may be claimed by any file, and more only by one with
+FLOATS_PER_BYTE = 1024  # a byte of table for so many (the paper's field in its first layer: 200)
 
 Section = NDArray[Any]
 Sections = Mapping[str, Section]
@@ -75,8 +77,10 @@ def from_sections(sections: Sections) -> HeadField:
         if version not in (1, VERSION):
             raise WeightsError(f"head format {version} is not known here (1 and {VERSION} are)")
         config = FieldConfig.from_dict(header["field"])
-        if config.entries * 4 + config.blended_entries * 4 * config.rank > MAX_FLOATS:
-            raise WeightsError("the head's tables are larger than this program accepts")
+        floats = config.entries * 4 + config.blended_entries * 4 * config.rank
+        held = sum(a.nbytes for n, a in sections.items() if n.startswith(("mean", "tables")))
+        if floats > min(MAX_FLOATS, max(FREE_FLOATS, FLOATS_PER_BYTE * held)):
+            raise WeightsError("the head's tables are larger than this program accepts of its file")
         if type(layers) is not int or not 0 <= layers <= MAX_LAYERS:
             raise WeightsError(f"a head has at most {MAX_LAYERS} layers")
         x, y, z, edge = (float(v) for v in header["cube"])
