@@ -40,7 +40,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="your consent: hand your avatar to the other side if it lacks it")  # fmt: skip
     add("-o", "--output", type=Path, metavar="PATH", help="record the other: .mp4, .mkv, a folder")
     add("--frame", choices=("full", "head"), default="full",
-        help="full: the whole picture with body and room, if there are any; head: on white")  # fmt: skip
+        help="full: with body and room, if the avatar has them; head: on white")  # fmt: skip
     add("--background", default="plate", metavar="WHAT",
         help="behind the other: plate (their room), blur, #rrggbb, a picture, or none")  # fmt: skip
     add("--size", type=int, metavar="PX",

@@ -189,8 +189,8 @@ class Call:
                    "-o", f"{out}.mp4", "--stats", f"{out}.json", "--trace",
                    f"{out}.receiver.jsonl", *options]  # fmt: skip
         send = ["send", "--frame", frame, "--source", str(self._clip),
-                "--avatar", str(self._avatar), "--fps", f"{FRAMES_PER_SECOND:g}", "--stats", f"{out}.sender.json", "--trace",
-                f"{out}.sender.jsonl"]  # fmt: skip
+                "--avatar", str(self._avatar), "--fps", f"{FRAMES_PER_SECOND:g}",
+                "--stats", f"{out}.sender.json", "--trace", f"{out}.sender.jsonl"]  # fmt: skip
         if self._args.models is not None:
             send += ["--models", str(self._args.models)]
         Path(f"{out}.json").unlink(missing_ok=True)
