@@ -112,7 +112,8 @@ def run_call(
     )
     sender_stop, receiver_stop = Interrupt(), Interrupt()
     data = read_avatar_bytes(tiny.avatar)
-    face = OutgoingFace(sending_options, decode_avatar(data).meta)
+    avatar = decode_avatar(data)
+    face = OutgoingFace(sending_options, avatar.meta, sections=avatar.sections)
     face.warm_up()
     if away is not None:
         face.extractor = LeavesThePicture(face.extractor, *away)
