@@ -121,7 +121,7 @@ def whole_view(stage: Stage, n: int, place: Place) -> View:
     if body.shape != (height, width, 4):
         raise LocalError(f"{stage.folder / 'body'} does not fit framing.json: build the set again")
     body[: max(0, int(place.v))] = 0  # hair above the portrait: no torso is higher than the ears
-    head = _warped(_read(stage.folder / "matte" / f"{n}.png", 0), place, stage.framing.size)
+    head = warped(_read(stage.folder / "matte" / f"{n}.png", 0), place, stage.framing.size)
     return View(body, weight_of(body, head))
 
 
@@ -143,8 +143,8 @@ def portrait_view(stage: Stage, n: int, place: Place, offset: Float64) -> View:
     across = known & (x > slack) & (x < width - slack)
     down = known & (y > slack) & (y < height - slack)
     weight[~(down[:, None] & across[None])] = 0
-    picture = _warped(torso, place, stage.framing.size)
-    return View(picture, _warped(weight, place, stage.framing.size, exact=True))
+    picture = warped(torso, place, stage.framing.size)
+    return View(picture, warped(weight, place, stage.framing.size, exact=True))
 
 
 def weight_of(torso: Image, head: Image) -> Image:
@@ -153,7 +153,8 @@ def weight_of(torso: Image, head: Image) -> Image:
     return np.where(head < 255 * HEAD, np.uint8(SEEN), hidden)
 
 
-def _warped(image: Image, place: Place, size: tuple[int, int], *, exact: bool = False) -> Image:
+def warped(image: Image, place: Place, size: tuple[int, int], *, exact: bool = False) -> Image:
+    """A portrait's picture or mask [P, P(, C)] laid into a picture of `size`, nothing around it."""
     import cv2
 
     if place.side < 0.75 * len(image) and not exact:

@@ -62,6 +62,9 @@ class Renderer(Protocol):
         [3, 3] on the screen, over a colour, by default white; `camera` in place of the portrait's
         own."""
 
+    def set_stride(self, stride: float) -> None:
+        """Make the steps along rays this much longer than usual: faster and worse."""
+
     def warm_up(self, size: int) -> None:
         """Compile and fill caches, so that the next picture takes its usual time."""
 
@@ -84,12 +87,14 @@ class FullFrame:
         """What is behind the person."""
         self.opaque = bool((background[..., 3] == 255).all())
         """Whether nothing shines through."""
-        self._renderer, self._distance = renderer, distance_m
+        self.renderer, self._distance = renderer, distance_m
         self._pool = WorkerPool(threads)
         rest = torso.drivers[0, 3:6] if torso is not None else np.zeros(3)
         self._rest = np.asarray(rest, dtype=np.float64)
         self.head_px = 0
         """Draw the head no wider than this and enlarge it; 0: as it comes."""
+        self.cover = np.zeros(framing.size[::-1], np.uint8)
+        """[H, W] the opacity of the torso in the last picture."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,6 +111,7 @@ class FullFrame:
         if self.torso is not None:
             cover = self.torso.over(picture, euler_angles(turn), offset, params.expression,
                                     self._pool)  # fmt: skip
+        self.cover = cover
         place = self.framing.place(offset)
         if self._reaches(place):
             self._head_over(picture, cover, params, turn, place)
@@ -124,14 +130,14 @@ class FullFrame:
                    turn: NDArray[np.float64], place: Place) -> None:  # fmt: skip
         import cv2
 
-        camera, (x0, y0) = head_camera(place, self._distance, self._renderer.portrait_scale)
+        camera, (x0, y0) = head_camera(place, self._distance, self.renderer.portrait_scale)
         camera, x0, y0 = within(camera, x0, y0, self.framing.size)
         whole = (camera.width, camera.height)
         share = self.head_px / max(whole) if self.head_px else 1.0
         if share < 1.0:
             camera = camera.resized(max(1, round(whole[0] * share)),
                                     max(1, round(whole[1] * share)))  # fmt: skip
-        shown = self._renderer.render_portrait(
+        shown = self.renderer.render_portrait(
             params.expression, params.rotation, camera.width, view=turn,
             background=(0.0, 0.0, 0.0), camera=camera,
         )  # fmt: skip

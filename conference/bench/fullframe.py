@@ -1,0 +1,223 @@
+"""`facewire bench fullframe CLIP=AVATAR...`: whole pictures beside what was filmed, frame by frame.
+
+The rule: every held-out frame of the clip itself, read anew, against the picture that a receiver
+draws from what a live sender with this avatar's tracker sends for it; and how much of that error
+lies on the head, on the body and in the room. Flicker is how much the outline of
+head and body changes from frame to frame where the source stands still.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conference.bench.results import Row, document, print_table
+from conference.terminal import announce
+from quic_transport.errors import LocalError
+
+if TYPE_CHECKING:
+    from nerf.trainset import TrainSet
+    from receiver.full_frame import FullFrame, Renderer
+
+STILL = 6  # grey levels by which a pixel that stands still may change
+SHEET = 6  # pictures on the contact sheet
+MEASURES = ("psnr", "ssim", "psnr head", "psnr body", "psnr room", "psnr plate alone", "flicker",
+            "source flicker", "body and composite ms", "body and room kB")  # fmt: skip
+UNITS = {"ssim": "", "flicker": "grey levels", "source flicker": "grey levels",
+         "body and composite ms": "ms", "body and room kB": "kB"}  # fmt: skip
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Seen:
+    """Sums over the frames of one clip."""
+
+    rows: list[list[float]]
+    """PSNR, SSIM, PSNR of head, body, room and of the plate alone, for each frame."""
+    flicker: list[tuple[float, float]]
+    """Mean change of the steady pixels from one frame to the next: shown, source."""
+    costs: list[float]
+    """Milliseconds of all but the head's rays, for each frame."""
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="facewire bench fullframe",
+        description="held-out frames of clips, whole, beside what their avatars' receivers draw",
+    )
+    add = p.add_argument
+    add("avatars", nargs="+", metavar="CLIP=SET=AVATAR", help="a video, its training set, its .fwa")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="table, films, sheets")
+    add("--frames", type=int, metavar="N", help="of each clip at most, from the first held out")
+    add("--threads", type=int, metavar="N", help="of the renderer")
+    return p.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Run the bench."""
+    args = parse(argv)
+    args.output.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, float]] = {}
+    for text in args.avatars:
+        parts = text.split("=")
+        if len(parts) != 3:
+            raise LocalError(f"write CLIP=SET=AVATAR, not {text!r}")
+        clip, folder, avatar = (Path(part) for part in parts)
+        announce(f"{clip.name}")
+        found[clip.stem] = judged(clip, folder, avatar, args)
+    rows = [Row(f"fullframe.{clip}.{name.replace(' ', '_')}", value, UNITS.get(name, "dB"))
+            for clip, scores in found.items() for name, value in scores.items()]  # fmt: skip
+    path = args.output / "fullframe.json"
+    path.write_text(json.dumps(document(["fullframe", *argv], rows), indent=1), encoding="utf-8")
+    print_table("held-out frames, whole picture: dB unless said otherwise", ["clip", *MEASURES],
+                [[clip, *(f"{s[name]:.4f}" if name == "ssim" else f"{s[name]:.2f}"
+                          for name in MEASURES)] for clip, s in found.items()])  # fmt: skip
+    announce(f"{path}")
+    return 0
+
+
+def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> dict[str, float]:
+    """The scores of one clip; its film and contact sheet are written."""
+    from conference.full_frame import open_pictures
+    from nerf.renderer import load_head
+    from nerf.trainset import read_trainset
+    from quic_transport.avatar_file import load_avatar
+    from sender.personal.model import from_sections
+
+    avatar = load_avatar(path)
+    sections = dict(avatar.sections)
+    renderer = load_head(sections, avatar.meta.distance_m, avatar.meta.portrait_scale, args.threads)
+    full = open_pictures(sections, renderer)
+    if full is None:
+        raise LocalError(f"{path} is a head alone: train it again from a set with whole pictures")
+    trainset = read_trainset(folder)
+    seen = Seen([], [], [])
+    pairs = list(drawn(clip, trainset, full, from_sections(sections), seen, args.frames))
+    if not pairs:
+        raise LocalError(f"{clip} has no held-out frames of {folder}")
+    write_film(pairs, args.output / f"{clip.stem}.mp4", trainset.frame_rate)
+    write_sheet(pairs, args.output / f"{clip.stem}.png")
+    means = np.mean(seen.rows, axis=0).tolist()
+    flicker = np.mean(seen.flicker, axis=0).tolist() if seen.flicker else [0.0, 0.0]
+    size = sum(a.nbytes for name, a in sections.items() if name.startswith(("torso.", "plate.")))
+    values = [*means, *flicker, float(np.median(seen.costs)), size / 1000]
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def drawn(clip: Path, trainset: TrainSet, full: FullFrame, model: Any, seen: Seen,
+          most: int | None) -> Iterator[tuple[Image, Image]]:  # fmt: skip
+    """Source and picture of every held-out frame; what is measured goes into `seen`."""
+    from conference.full_frame import held_out
+    from nerf.camera import head_pose
+    from sender.video import read_video
+
+    source_frame = trainset.extra.get("source_frame")
+    if source_frame is None:
+        raise LocalError(f"{trainset.folder} does not say which frames of the clip it has")
+    frames = read_video(clip, warn=lambda _: None)
+    last = None if most is None else min(len(trainset), trainset.train_count + most) - 1
+    timed = Timed(full.renderer)
+    full.renderer = timed
+    before: tuple[Image, Image, int] | None = None
+    for i, face in held_out(trainset, model, last):
+        wanted = int(source_frame[i])
+        raw = next((f.image for f in frames if f.index >= wanted), None)
+        if raw is None:
+            return
+        raw = full.framing.cut(raw)
+        begun = time.perf_counter()
+        picture = full.draw(face, head_pose(face.rotation, trainset.distance_m))
+        seen.costs.append(1000 * (time.perf_counter() - begun - timed.seconds))
+        shown = np.ascontiguousarray(picture[..., :3])
+        head, body = parts(full, trainset, i)
+        seen.rows.append(measured(raw, shown, head, body, full.background[..., :3]))
+        if before is not None and before[2] == wanted - 1:
+            rates = flicker_of(before[:2], (raw, shown), outline(head | body))
+            seen.flicker += [rates] if rates is not None else []
+        before = (raw, shown, wanted)
+        yield raw, shown
+
+
+class Timed:
+    """A renderer that says how long its last picture took."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self.portrait_scale = renderer.portrait_scale
+        self.seconds = 0.0
+
+    def render_portrait(self, *args: Any, **named: Any) -> Any:
+        """As the renderer."""
+        begun = time.perf_counter()
+        out = self._renderer.render_portrait(*args, **named)
+        self.seconds = time.perf_counter() - begun
+        return out
+
+    def warm_up(self, size: int) -> None:
+        """As the renderer."""
+        self._renderer.warm_up(size)
+
+
+def parts(full: FullFrame, trainset: TrainSet, i: int) -> tuple[Mask, Mask]:
+    """Where the source's head is, and elsewhere the torso of the last picture, [H, W] each."""
+    from conference.full_frame_lesson import warped
+    from portrait.pictures import read_grey
+
+    place = full.framing.place(trainset.offset[i])
+    matte = read_grey(trainset.folder / "matte" / f"{int(trainset.img_id[i])}.png")
+    head = warped(matte, place, full.framing.size) > 127
+    return head, (full.cover > 127) & ~head
+
+
+def measured(raw: Image, shown: Image, head: Mask, body: Mask, plate: Image) -> list[float]:
+    """PSNR and SSIM of the whole, PSNR of head, body and room, and of the plate alone."""
+    from nerf.metrics import psnr, ssim
+
+    regions = (psnr(shown, raw, mask) for mask in (head, body, ~(head | body)))
+    return [psnr(shown, raw), ssim(shown, raw), *regions, psnr(plate, raw)]
+
+
+def outline(person: Mask) -> Mask:
+    """The surroundings of the person's border."""
+    import cv2
+
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    mask = person.astype(np.uint8)
+    return np.asarray(cv2.dilate(mask, around) != cv2.erode(mask, around))
+
+
+def flicker_of(before: tuple[Image, Image], now: tuple[Image, Image],
+               where: Mask) -> tuple[float, float] | None:  # fmt: skip
+    """Mean change, shown and source, of the pixels there that the source left as they were."""
+    source, shown = (np.abs(b.astype(np.int16) - a) for a, b in zip(before, now, strict=True))
+    still = where & (source.max(axis=-1) <= STILL)
+    if not still.any():
+        return None
+    return float(shown[still].mean()), float(source[still].mean())
+
+
+def write_film(pairs: list[tuple[Image, Image]], path: Path, fps: float) -> None:
+    """Source | shown."""
+    from conference.demo_pictures import write_video
+
+    write_video((np.concatenate(pair, axis=1) for pair in pairs), path, fps)
+
+
+def write_sheet(pairs: list[tuple[Image, Image]], path: Path) -> None:
+    """Rows of source and picture."""
+    import cv2
+
+    some = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, SHEET).astype(int))]
+    sheet = np.concatenate([np.concatenate(pair, axis=0) for pair in some], axis=1)
+    cv2.imwrite(str(path), sheet[..., ::-1])
