@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from quic_transport.codec import EncodedFrame, RcEncoder
+from quic_transport.codec import EncodedFrame, RcDecoder, RcEncoder
+from quic_transport.codec.fraction_coder import TOTAL_BITS, FractionReader
+from quic_transport.codec.rc import expected
 from quic_transport.codec.rc_tables import Tables, from_sections, to_sections
+from quic_transport.codec.residuals import STEPS, Shapes, read_residual, read_step
 from quic_transport.params import EXPRESSION_DIM, FaceParams
 from tests.quic_transport.strategies import synthetic_track
 
@@ -59,8 +62,6 @@ def golden_frames(tables: Tables) -> list[EncodedFrame]:
 
 def stream(tables: Tables) -> list[dict[str, str | int | None]]:
     """The golden frames in the form of the golden file, with what they decode to, exactly."""
-    from quic_transport.codec import RcDecoder
-
     decoder = RcDecoder(tables, offset=True)
     out: list[dict[str, str | int | None]] = []
     for frame in golden_frames(tables):
@@ -72,6 +73,39 @@ def stream(tables: Tables) -> list[dict[str, str | int | None]]:
             "payload": frame.payload.hex(), "values": vector.tobytes().hex(),
         })  # fmt: skip
     return out
+
+
+def _peeked(reader: FractionReader) -> int:
+    """What the next `peek` will say."""
+    return (reader._above << TOTAL_BITS) // reader._width
+
+
+def dissection(tables: Tables, index: int) -> str:
+    """The rows of docs/wire-format.md about golden frame `index`, predicted from the one before."""
+    frames = golden_frames(tables)
+    decoder = RcDecoder(tables, offset=True)
+    for frame in frames[:index]:
+        decoder.decode(frame)
+    before = decoder._history.get(frames[index - 1].sequence, frames[index].sequence)
+    reader = FractionReader(frames[index].payload)
+    at, step = _peeked(reader), read_step(reader, before.step)
+    lines = [f"step    {at:>20}  0+30722        {step:>5}"]
+    shapes = Shapes(tables, 1, step)
+    awaited = expected(tables, before, 1, 52)
+    for k in range(52):
+        shape, low = shapes.next()
+        at = _peeked(reader)
+        starts = tables.starts[shape]
+        residual = read_residual(reader, tables, shapes)
+        symbol = sum(s <= at for s in starts) - 1
+        share = f"{starts[symbol]}+{starts[symbol + 1] - starts[symbol]}"
+        number = awaited[k] + residual * STEPS[step]
+        lines.append(
+            f"{k:>4}  {before.numbers[k]:>7} {awaited[k]:>7}  {shape:>2} {low}"
+            f"  {at:>5}  {share:<12} {residual:>5} {number:>8}"
+        )
+    reader.finish()
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 
 from quic_transport.codec.golomb import code_length, fold
+from quic_transport.codec.rc_tables import LAGS
+from quic_transport.codec.residuals import LIVELINESS, STEP_SHARES, STEPS
+from tests.quic_transport.rc_golden import dissection, golden_frames, golden_tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = (ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")
@@ -37,16 +40,26 @@ def test_dissected_codewords_lead_from_the_first_to_the_second_codes() -> None:
         assert len(word) == code_length(fold(d))
 
 
-def test_document_has_its_three_parts() -> None:
-    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE)[:3] == [
+def test_dissected_frame_of_rc_is_the_golden_one() -> None:
+    tables = golden_tables()
+    assert dissection(tables, 9) in TEXT
+    assert golden_frames(tables)[9].payload.hex() in TEXT
+    assert golden_frames(tables)[9].sequence == 5
+
+
+def test_numbers_of_rc_are_those_of_the_code() -> None:
+    for numbers in (STEPS, LAGS, LIVELINESS):
+        text = ", ".join(map(str, numbers[:-1]))
+        assert text in re.sub(r"\s+", " ", TEXT)
+    for same, other in STEP_SHARES:
+        assert f"0+{same}" in TEXT
+        assert f" {other} each" in TEXT
+
+
+def test_document_has_its_parts() -> None:
+    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE)[:4] == [
         "Parameter payload, profile `eg0`",
+        "Parameter payload, profile `rc`",
         "Avatar file",
         "Messages",
     ]
-
-
-def test_documented_datagrams_are_the_golden_ones() -> None:
-    from tests.quic_transport.test_datagram import GOLDEN
-
-    for _, data in GOLDEN.values():
-        assert f"`{bytes.fromhex(data).hex(' ')}`" in TEXT
