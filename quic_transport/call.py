@@ -61,6 +61,13 @@ class Call:
         self._done = threading.Event()
         self._skipping = False  # until the next keyframe: the owner did not keep up
         self._skipped = 0
+        self._before = (FrameCounts(), FrameCounts())  # on earlier connections
+        self._wire_before = WireCount(0, 0, 0, 0)
+        self._attempt = 0
+        self._avatar_here = False
+        self._partial = b""
+        self.reconnects = 0
+        """How often another connection took over."""
 
     # For the owner, from any thread.
 
@@ -156,11 +163,13 @@ class Call:
         """Frames sent, and frames received (those dropped for a slow owner counted there)."""
         with self.lock:
             sent, received = self.session.counts()
-        return sent, replace(received, dropped=self._skipped)
+            before = self._before
+        received = before[1].plus(received)
+        return before[0].plus(sent), replace(received, dropped=self._skipped)
 
     def wire(self) -> WireCount:
         """Datagrams and bytes both ways so far, with IP and UDP headers."""
-        return self._link.wire()
+        return self._wire_before.plus(self._link.wire())
 
     def refuse(self, reason: Reason, sentence: str) -> None:
         """End the call because of the peer; both sides get `sentence`."""
@@ -195,6 +204,44 @@ class Call:
 
     # For the endpoint.
 
+    def is_open(self) -> bool:
+        """Whether frames may flow, or could if the connection had not broken."""
+        return self._opened.is_set() and self._ended is None
+
+    def is_same(self, hello: Hello) -> bool:
+        """Whether a caller says that this call is its own, with a number not used before."""
+        with self.lock:
+            peer = self.session.peer
+            same = peer is not None and peer.call_id == hello.call_id
+            return same and hello.attempt > self._attempt
+
+    def adopt(self, session: Session, link: Link) -> Link:
+        """Another connection carries the call on; the link that carried it before."""
+        with self.lock:
+            old, before = self.session, self._link
+            if session is old:
+                return before
+            sent, received = old.counts()
+            self._before = (self._before[0].plus(sent), self._before[1].plus(received))
+            self._wire_before = self._wire_before.plus(before.wire())
+            session.clock = old.clock
+            partial = old.avatar_partial()
+            self._partial = partial[1] if partial is not None else self._partial
+            self.session, self._link = session, link
+            if session.peer is not None:
+                self._attempt = max(self._attempt, session.peer.attempt)
+            self.reconnects += 1
+        return before
+
+    def end(self, event: CallEnded) -> None:
+        """No connection carries the call any more."""
+        if self._ended is None:
+            self.deliver(event)
+
+    def desert(self, why: str) -> None:
+        """The peer is given up for another caller."""
+        self.end(CallEnded.by_transport(0, why))
+
     def wait_open(self, timeout: float) -> bool:
         """Wait until the call is open or has ended; False if neither came to pass."""
         return self._opened.wait(timeout)
@@ -208,6 +255,8 @@ class Call:
                 log.warning("an event was lost because nobody takes them: %s", type(event))
         except EndOfStream:
             pass  # the owner closed the call
+        if isinstance(event, AvatarReceived):
+            self._avatar_here = True
         if isinstance(event, CallEnded):
             self._ended = event
             self._events.close()
@@ -223,8 +272,9 @@ class Call:
             return
         data = self._cache.load(offer.avatar_id) if self._cache else None
         partial = self._cache.load_partial(offer.avatar_id) if self._cache and not data else b""
+        partial = max(partial, self._partial, key=len)
         with self.lock:
-            if self.session.state is not State.OPEN:
+            if self.session.state is not State.OPEN or self._avatar_here:
                 return
             if data is not None:
                 self.session.avatar_known(data)

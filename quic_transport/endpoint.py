@@ -34,186 +34,21 @@ The rule: whatever goes wrong while a call is set up is one sentence, within the
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import secrets
-import socket
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-from aioquic.asyncio.server import QuicServer
-from aioquic.buffer import Buffer
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
-from aioquic.quic.packet import pull_quic_header
-
-from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call import Call
+from quic_transport.caller import Caller, Destination
 from quic_transport.certs import Identity, load_identity
-from quic_transport.connection import Connection
-from quic_transport.errors import FacewireError, LocalError, RemoteError
-from quic_transport.events import CallOpened, Event, Ringing
-from quic_transport.fifo import EndOfStream, Fifo
-from quic_transport.invite import Invite, format_address, reachable_host
+from quic_transport.errors import LocalError, RemoteError
+from quic_transport.invite import Invite
 from quic_transport.limits import Limits
+from quic_transport.listener import Listener
 from quic_transport.loop_thread import LoopThread
 from quic_transport.messages import TOKEN_BYTES
-from quic_transport.offer import Offer, Reason
-from quic_transport.quic_inside import client_connection, configuration, peer_fingerprint
-from quic_transport.session import Session
-from quic_transport.wire import ALPN
+from quic_transport.party import Party
 
-SLOW_CONNECT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """What this side brings to a call."""
-
-    offer: Offer | None = None
-    """The face that it sends; None: it only receives."""
-    avatar: bytes | None = None
-    """The avatar file to hand out when the peer lacks it; None: the peer must have it."""
-    receives: bool = False
-    """Whether it wants the peer's face."""
-    cache: AvatarCache | None = None
-    """Where received avatars are kept; None: nowhere."""
-
-    def session(self, token: bytes, limits: Limits, *, is_client: bool) -> Session:
-        """A session with these properties."""
-        return Session(
-            is_client=is_client, token=token, offer=self.offer, avatar=self.avatar,
-            receives=self.receives, limits=limits,
-        )  # fmt: skip
-
-
-class Listener:
-    """A bound port that turns callers into calls, one at a time."""
-
-    def __init__(
-        self, host: str, port: int, party: Party, identity: Identity, token: bytes,
-        limits: Limits, qlog: Path | None,
-    ) -> None:  # fmt: skip
-        """Use `serve`."""
-        self._party = party
-        self._token = token
-        self._limits = limits
-        self._current: Call | None = None
-        self._calls: Fifo[Call] = Fifo(8, "drop-oldest")
-        settings = configuration(is_client=False, qlog=qlog)
-        settings.load_cert_chain(identity.path)
-        self._thread = LoopThread("facewire-listener")
-        try:
-            self._server = self._thread.run(self._bind(host, port, settings))
-        except OSError as error:
-            self._thread.stop()
-            raise LocalError(_cannot_listen(host, port, error)) from None
-        self.port: int = self._server.port
-        self.invite = Invite(reachable_host(host), self.port, identity.fingerprint, token)
-
-    def accept(self, timeout: float | None = None) -> Call | None:
-        """The next call; None if nobody called within `timeout` seconds. EndOfStream once the
-        listener is closed."""
-        try:
-            return self._calls.get(timeout)
-        except TimeoutError:
-            return None
-
-    def close(self) -> None:
-        """Hang up, free the port and the thread. May be called twice."""
-        self._calls.close()
-        if self._current is not None:
-            self._current.close()
-        self._thread.soon(self._server.close_all)
-        self._thread.stop()
-
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def _bind(self, host: str, port: int, settings: QuicConfiguration) -> Server:
-        loop = asyncio.get_running_loop()
-        _, server = await loop.create_datagram_endpoint(
-            lambda: Server(self, settings), local_addr=(host, port)
-        )
-        return server
-
-    # In the loop's thread.
-
-    def connection(self, quic: QuicConnection) -> Connection:
-        """What aioquic's server makes of a new caller."""
-        session = self._party.session(self._token, self._limits, is_client=False)
-        return Connection(
-            quic, session, self._party.cache, self._thread, connected=False,
-            on_event=self._on_event, on_gone=lambda connection: None,
-        )  # fmt: skip
-
-    def _on_event(self, connection: Connection, event: Event) -> None:
-        call = connection.call
-        if isinstance(event, Ringing):
-            busy = self._current is not None and self._current.ended is None
-            with call.lock:
-                if busy:
-                    why = "this receiver is in another call; try again later"
-                    call.session.refuse(Reason.BUSY, why, time.monotonic())
-                else:
-                    self._current = call
-                    call.session.accept(time.monotonic())
-            connection.wake()
-        elif isinstance(event, CallOpened):
-            try:
-                self._calls.put(call)
-            except EndOfStream:
-                pass  # the listener is being closed
-
-
-class Server(QuicServer):  # type: ignore[misc]
-    """aioquic's server with a cap on connections, so that strangers cannot fill the memory."""
-
-    def __init__(self, listener: Listener, configuration: QuicConfiguration) -> None:
-        super().__init__(
-            configuration=configuration,
-            create_protocol=lambda quic, stream_handler=None: listener.connection(quic),
-        )
-        self._limit = listener._limits.max_connections
-        self.port = 0
-
-    def connection_made(self, transport: Any) -> None:
-        """The port is bound."""
-        super().connection_made(transport)
-        self.port = transport.get_extra_info("sockname")[1]
-
-    def datagram_received(self, data: Any, addr: Any) -> None:
-        """To its connection; strangers beyond the cap are ignored."""
-        if len(set(self._protocols.values())) >= self._limit:
-            try:
-                length = self._configuration.connection_id_length
-                header = pull_quic_header(Buffer(data=data), host_cid_length=length)
-            except ValueError:
-                return
-            if header.destination_cid not in self._protocols:
-                return
-        super().datagram_received(data, addr)
-
-    def close_all(self) -> None:
-        """Close every connection and the socket."""
-        for connection in set(self._protocols.values()):
-            connection.close()
-            if isinstance(connection, Connection):
-                connection.release()
-        self._protocols.clear()
-        if self._transport is not None:
-            self._transport.close()
+__all__ = ["Call", "Listener", "Party", "connect", "serve"]
 
 
 def serve(
@@ -245,7 +80,8 @@ def connect(
     limits = limits or Limits()
     thread = LoopThread("facewire-call")
     try:
-        connection = thread.run(_handshake(invite, party, timeout, limits, thread, qlog))
+        caller = Caller(Destination(invite, party, limits, qlog), thread)
+        connection = thread.run(caller.first(timeout))
     except BaseException:
         thread.stop()
         raise
@@ -260,87 +96,3 @@ def connect(
     error = call.ended.error() if call.ended is not None else None
     connection.shut()
     raise error or RemoteError(f"the peer at {invite.address} did not answer the hello; try again")
-
-
-async def _handshake(
-    invite: Invite, party: Party, timeout: float, limits: Limits, thread: LoopThread,
-    qlog: Path | None,
-) -> Connection:  # fmt: skip
-    """A connection to the server that the invite names, proven by its certificate."""
-    loop = asyncio.get_running_loop()
-    session = party.session(invite.token, limits, is_client=True)
-    quic = client_connection(configuration(is_client=True, qlog=qlog))
-    try:
-        transport, connection = await loop.create_datagram_endpoint(
-            lambda: Connection(
-                quic, session, party.cache, thread, connected=True,
-                on_event=lambda connection, event: None, on_gone=Connection.release_socket,
-            ),
-            remote_addr=(invite.host, invite.port),
-        )  # fmt: skip
-    except OSError as error:
-        raise LocalError(_cannot_reach(invite, error)) from None
-    try:
-        connection.connect(transport.get_extra_info("peername"))
-        try:
-            await _handshake_done(connection, timeout)
-        except (TimeoutError, ConnectionError) as error:
-            raise _no_handshake(invite, timeout, connection.refusals, str(error)) from None
-        if peer_fingerprint(quic) != invite.fingerprint:
-            raise RemoteError(
-                f"the server at {invite.address} is not the one that made this invite (its "
-                "certificate differs): do not trust it, ask for a fresh invite"
-            )
-    except FacewireError:
-        connection.close()
-        connection.release_socket()
-        raise
-    connection.start_session()
-    return connection
-
-
-async def _handshake_done(connection: Connection, timeout: float) -> None:
-    """Wait for the handshake: `timeout` seconds for a sign of life, then as long as a path of a
-    few kbps needs."""
-    try:
-        await asyncio.wait_for(asyncio.shield(connection.handshake), timeout)
-    except TimeoutError:
-        if connection.wire().received_packets == 0:
-            raise
-        await asyncio.wait_for(connection.handshake, SLOW_CONNECT_S)
-
-
-def _no_handshake(invite: Invite, timeout: float, refusals: int, reason: str) -> FacewireError:
-    if refusals:
-        return LocalError(
-            f"nothing listens at {invite.address} (UDP): start the receiver there first, or "
-            "check the port in the invite"
-        )
-    if reason:
-        return RemoteError(
-            f"the server at {invite.address} speaks something else than {ALPN} ({reason}); "
-            "run the same version of facewire on both sides"
-        )
-    return LocalError(
-        f"no answer from {invite.address} within {timeout:g} s; check that the receiver runs "
-        "and that no firewall stops UDP"
-    )
-
-
-def _cannot_reach(invite: Invite, error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"the host name {invite.host} cannot be resolved; check the network or the invite"
-    return f"{invite.address} cannot be reached from here ({error.strerror or error})"
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    address = format_address(host, port)
-    if error.errno == errno.EADDRINUSE:
-        return f"UDP port {port} is in use already; stop the other program or take another port"
-    if error.errno == errno.EACCES:
-        return f"this user may not listen on {address}; take a port above 1023"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine; use 0.0.0.0 for all of them"
-    if isinstance(error, socket.gaierror):
-        return f"the host name {host} cannot be resolved"
-    return f"cannot listen on {address} ({error.strerror or error})"

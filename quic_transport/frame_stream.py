@@ -136,6 +136,14 @@ class FrameCounts:
     repeated_bytes: int = 0
     """Codec bytes of frames that left once more, against loss (sending datagrams only)."""
 
+    def plus(self, later: FrameCounts) -> FrameCounts:
+        """The totals of both."""
+        return FrameCounts(
+            self.frames + later.frames, self.keyframes + later.keyframes,
+            self.payload_bytes + later.payload_bytes, self.header_bytes + later.header_bytes,
+            self.dropped + later.dropped, self.repeated_bytes + later.repeated_bytes,
+        )  # fmt: skip
+
 
 class FrameSender:
     """The sending half: a queue of at most a few frames in front of the transport."""

@@ -44,6 +44,11 @@ class Limits:
     """Of streams that overtake the server's hello."""
     max_connections: int = 32
     """Connections that a listener keeps at once, calls and strangers together."""
+    handshakes_per_s: float = 10.0
+    """Connections that strangers may begin per second (bursts: twice as many); about 5 ms of
+    processor each."""
+    notices_per_s: float = 20.0
+    """Answers per second to packets of unknown connections."""
     profiles: frozenset[str] = field(default_factory=lambda: frozenset(PROFILES))
     """Parameter codecs that this side can decode."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from aioquic import tls
@@ -53,9 +54,11 @@ def configuration(*, is_client: bool, qlog: Path | None = None) -> QuicConfigura
     return made
 
 
-def client_connection(settings: QuicConfiguration) -> QuicConnection:
-    """A client's connection, not connected yet."""
-    quic = QuicConnection(configuration=settings)
+def client_connection(
+    settings: QuicConfiguration, on_ticket: Callable[[tls.SessionTicket], None] | None = None
+) -> QuicConnection:
+    """A client's connection, not connected yet; `on_ticket` gets what a later one may open with."""
+    quic = QuicConnection(configuration=settings, session_ticket_handler=on_ticket)
     quic._peer_cid.cid = os.urandom(FIRST_CONNECTION_ID_BYTES)
     quic._original_destination_connection_id = quic._peer_cid.cid
     return quic

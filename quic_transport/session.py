@@ -39,10 +39,10 @@ class Session:
     def __init__(
         self, *, is_client: bool, token: bytes, offer: Offer | None = None,
         avatar: bytes | None = None, receives: bool = False, limits: Limits | None = None,
-        call_id: bytes = msg.NO_CALL,
+        call_id: bytes = msg.NO_CALL, attempt: int = 0,
     ) -> None:  # fmt: skip
         """`token` is the invite's; `avatar` is handed out on request (None: never); `call_id`: the
-        client's, random."""
+        client's, random; `attempt`: which connection of that call this is."""
         if offer is None and not receives:
             raise LocalError("a side of a call sends, receives or both")
         if offer is not None and avatar is not None and len(avatar) != offer.avatar_size:
@@ -54,12 +54,12 @@ class Session:
         self._is_client = is_client
         self._offer = offer
         self._receives = receives
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._events: deque[ev.Event] = deque()
-        self._control = ControlReader(None if is_client else token, self._limits)
-        self._hello = msg.Hello(token if is_client else b"", receives, offer, call_id)
+        self._control = ControlReader(None if is_client else token, self.limits)
+        self._hello = msg.Hello(token if is_client else b"", receives, offer, call_id, attempt)
         self._outbound = Outbound(
-            is_client=is_client, offer=offer, avatar=avatar, limits=self._limits,
+            is_client=is_client, offer=offer, avatar=avatar, limits=self.limits,
             events=self._events,
         )  # fmt: skip
         self._inbound: Inbound | None = None
@@ -75,7 +75,7 @@ class Session:
     def start(self, now: float) -> None:
         """The transport is connected: say hello (client) or wait for it (server)."""
         self._check_call("start")
-        self._deadline = now + self._limits.hello_timeout_s
+        self._deadline = now + self.limits.hello_timeout_s
         if self._is_client:
             self.state = State.CALLING
             self._say_hello(now)
@@ -269,11 +269,11 @@ class Session:
             self._heartbeat.pardon(now - self._timer_at, now)
         self._timer_at = None
         if self._deadline is not None and now >= self._deadline:
-            self._finish(self._end or ev.CallEnded.no_hello(self._limits.hello_timeout_s))
+            self._finish(self._end or ev.CallEnded.no_hello(self.limits.hello_timeout_s))
         if self._heartbeat is None or self.state is not State.OPEN:
             return
         if now >= self._heartbeat.lost_at:
-            self._finish(ev.CallEnded.silence(self._limits.peer_timeout_s))
+            self._finish(ev.CallEnded.silence(self.limits.peer_timeout_s))
         elif now >= self._heartbeat.ping_at:
             self._outbound.say(self._heartbeat.ping(now))
 
@@ -296,15 +296,15 @@ class Session:
         if self._offer is not None and hello.receives:
             self._outbound.open()
         if hello.offer is not None and self._receives:
-            self._inbound = Inbound(hello.offer, self._limits, self._events)
+            self._inbound = Inbound(hello.offer, self.limits, self._events)
             self.receiving = True
         receiver = None
         if self._inbound is not None and hello.offer is not None and hello.offer.mode == DATAGRAM:
-            rate = RateLimit(10 * hello.offer.fps, self._limits.frame_burst)
+            rate = RateLimit(10 * hello.offer.fps, self.limits.frame_burst)
             receiver = DatagramReceiver(rate, hello.clock_ms)
         if receiver is not None or self._outbound.datagrams is not None:
             self._media = DatagramMedia(self._outbound.datagrams, receiver, now)
-        timeout_s = self._limits.peer_timeout_s
+        timeout_s = self.limits.peer_timeout_s
         self._heartbeat = Heartbeat(now, self.clock, eager=self.receiving, timeout_s=timeout_s)
         self._events.append(ev.CallOpened(hello))
         early, self._early = self._early, []
@@ -353,7 +353,7 @@ class Session:
                 self._events.append(ev.PeerStats(dict(message.values)))
 
     def _handle_hello(self, hello: msg.Hello, now: float) -> None:
-        check_fit(hello, self._offer, self._receives, self._limits)
+        check_fit(hello, self._offer, self._receives, self.limits)
         if self._is_client:
             self._open(hello, now)
         else:
@@ -369,7 +369,7 @@ class Session:
         else:  # frames travel beside the control stream and may be behind
             self.state = State.DRAINING
             by_datagram = self._media is not None and self._media.receiver is not None
-            wait = self._limits.datagram_linger_s if by_datagram else self._limits.linger_s
+            wait = self.limits.datagram_linger_s if by_datagram else self.limits.linger_s
             self._deadline = now + wait
 
     def _receive_stream(self, stream_id: int, data: bytes, end: bool, now: float) -> None:
@@ -377,7 +377,7 @@ class Session:
             raise WireError(f"stream {stream_id} is none that the peer may send on")
         if self.state is State.CALLING:  # it overtook the server's hello
             self._early.append((stream_id, data, end))
-            if sum(len(d) + 64 for _, d, _ in self._early) > self._limits.max_early_bytes:
+            if sum(len(d) + 64 for _, d, _ in self._early) > self.limits.max_early_bytes:
                 raise WireError("too much came before the hello")
             return
         if self.state not in (State.OPEN, State.DRAINING) or self._inbound is None:
@@ -399,7 +399,7 @@ class Session:
     def _close_after_delivery(self, end: ev.CallEnded, now: float) -> None:
         self._end = end
         self.state = State.CLOSING
-        self._deadline = now + self._limits.linger_s
+        self._deadline = now + self.limits.linger_s
 
     def _finish(self, end: ev.CallEnded) -> None:
         if self.state is not State.CLOSED:

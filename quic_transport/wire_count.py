@@ -25,6 +25,15 @@ class WireCount:
     received_bytes: int
     """Their bytes, with IP and UDP headers."""
 
+    def plus(self, later: WireCount) -> WireCount:
+        """The totals of both."""
+        return WireCount(
+            self.sent_packets + later.sent_packets,
+            self.sent_bytes + later.sent_bytes,
+            self.received_packets + later.received_packets,
+            self.received_bytes + later.received_bytes,
+        )
+
     def since(self, earlier: WireCount) -> WireCount:
         """What came after `earlier`."""
         return WireCount(

@@ -280,7 +280,8 @@ def test_killed_sender_is_reported(identity: Identity) -> None:
 def test_killed_receiver_is_reported(tmp_path: Path) -> None:
     with python(RECEIVER, str(tmp_path)) as process:
         assert process.stdout is not None
-        with connect(process.stdout.readline(), party=SENDER) as sender:
+        limits = Limits(peer_timeout_s=2.0)
+        with connect(process.stdout.readline(), party=SENDER, limits=limits) as sender:
             wait_for(sender, is_a(CallOpened))
             process.kill()
             end = wait_for(sender, is_a(CallEnded))[-1]
