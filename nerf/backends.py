@@ -209,7 +209,10 @@ def make_engine(field: HeadField, pool: WorkerPool, choice: Choice,
     if choice.backend == "triton":
         from nerf.gpu.engine import TritonEngine
 
-        return TritonEngine(field, choice.device, betas=betas)
+        engine = TritonEngine(field, choice.device, betas=betas)
+        engine.blend(np.zeros(field.config.rank, np.float32))
+        engine.density_at(np.zeros((1, 3), np.float32))  # now rather than in the first step
+        return engine
     if choice.backend == "tcnn":
         from nerf.tcnn_backend import TcnnEngine
 
@@ -274,6 +277,11 @@ class SteadyRenderer:
         """Blend the tables for the frame's coefficients [K]."""
         self._expression = expression
         self._steadily(lambda inner: inner.set_expression(expression))
+
+    def set_stride(self, stride: float) -> None:
+        """Lengthen the steps along rays: faster and worse. Only our own CPU kernels need that."""
+        if isinstance(self._inner, CpuRenderer):
+            self._inner.stride = stride
 
     def render(self, pose: ArrayLike, camera: Camera, background: ArrayLike = (1.0, 1.0, 1.0),
                rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip

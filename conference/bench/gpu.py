@@ -89,12 +89,12 @@ def device_of(args: argparse.Namespace) -> Any:
         args.sizes, args.runs, args.batch = [4], 2, args.batch and [1, 2]
     import torch
 
-    from nerf.backends import why_not
+    from nerf.backends import no_cuda, why_not
 
     if args.interpret:
         announce("in Triton's interpreter: whether it runs, not how fast")
         return torch.device("cpu")
-    reason = why_not("triton", "cuda")
+    reason = no_cuda() or why_not("triton", "cuda")
     if reason is not None:
         raise LocalError(
             f"there is nothing to measure here: {reason}; "

@@ -22,6 +22,7 @@ from torch import Tensor
 from nerf.gpu.views import VIEW
 
 SLOTS = 2  # frames of one shape under way
+MOST_SHAPES = 4  # whose memory and graphs are kept
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,19 @@ class Frame:
         self.depth, self.counters, self.rgb, self.alpha = self._outputs(down)
         self._arrays = [t.numpy() for t in self._outputs(self._host_down)]
         self._graph: Any = None
-        self._warm = False
         self._uploaded = torch.cuda.Event() if cuda else None
         self._done = torch.cuda.Event() if cuda else None
         self._up_stream = cuda_stream(device)
+
+    def prepare(self, launch: Callable[[Frame], None]) -> None:
+        """On CUDA: compile what `launch` launches, by drawing nothing, and make a graph of it."""
+        if self._stream is None:
+            return
+        torch.cuda.synchronize(self._device)  # our memory was cleared on another stream
+        with torch.cuda.stream(self._stream):
+            launch(self)
+            self._stream.synchronize()
+            self._capture(launch)
 
     def begin(self) -> Inputs:
         """Where the parameters go; waits until the frame's last use of them is over."""
@@ -121,13 +131,10 @@ class Frame:
             self._uploaded.record()
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(self._uploaded)
-            if self._graph is None and self._warm:
-                self._capture(launch)
-            if self._graph is not None and self._graph is not False:
+            if self._graph is not None:
                 self._graph.replay()
             else:
-                launch(self)  # the first time: compiles
-                self._warm = True
+                launch(self)
             self._host_down.copy_(self._device_down, non_blocking=True)
             self._done.record()
 
@@ -147,14 +154,12 @@ class Frame:
     def _capture(self, launch: Callable[[Frame], None]) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
-            self._stream.synchronize()
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 launch(self)
             self._graph = graph
         except RuntimeError as error:
             log.warning("no CUDA graph could be made (%s): launching kernel by kernel",
                         str(error).strip().splitlines()[0])  # fmt: skip
-            self._graph = False
 
     def _outputs(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         s = self.shape

@@ -76,9 +76,9 @@ def seek(k, seeking, t0, end, ox, oy, oz, dx, dy, dz, dt, fine, coarse, G: tl.co
     Returns k (-1: the ray has left the cube) and which rays still seek.
     """
     t = t0 + (k.to(tl.float32) + 0.5) * dt
-    gone = seeking & (t >= end)
-    k = tl.where(gone, -1, k)
-    seeking = seeking & (t < end)
+    inside = t < end  # false as well for what is no number: no ray seeks for ever
+    k = tl.where(seeking & (inside == 0), -1, k)
+    seeking = seeking & inside
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     block = tl.load(coarse + voxel(x, y, z, G // 4), mask=seeking, other=0) > 0
     full = tl.load(fine + voxel(x, y, z, G), mask=seeking & block, other=0) > 0

@@ -20,7 +20,7 @@ from nerf.camera import Camera
 from nerf.cpu.march import coarsen
 from nerf.cpu.render import STEPS, Rendered
 from nerf.field import HeadField
-from nerf.gpu.frame import SLOTS, Frame, Shape, cuda_stream
+from nerf.gpu.frame import MOST_SHAPES, SLOTS, Frame, Shape, cuda_stream
 from nerf.gpu.packing import innermost_entries, join, level_table, sizes_of
 from nerf.gpu.shade import find, shade
 from nerf.gpu.tables import blend
@@ -75,12 +75,12 @@ class BatchRenderer:
             join([torch.tensor(w).to(self.device) for w in f.networks], config, flat)
         self._stream = cuda_stream(self.device)
         self._frames: dict[Shape, list[Frame]] = {}
-        self._turn: dict[Shape, int] = {}
+        self._turn = 0
 
     def submit(self, views: Sequence[View]) -> Frame:
         """Queue a picture of each view, all of one size; `collect` waits for them.
 
-        Of one shape at most `SLOTS` frames may be submitted and not yet collected.
+        At most `SLOTS` frames may be submitted and not yet collected.
         """
         if not views:
             raise ValueError("there is no view to draw")
@@ -103,7 +103,7 @@ class BatchRenderer:
 
     def collect(self, frame: Frame, *, copy: bool = True) -> list[Rendered]:
         """The pictures of a submitted frame. Without `copy` they lie in the frame's own (pinned)
-        memory and last until `SLOTS` further frames of this shape are submitted."""
+        memory and last until `SLOTS` further frames are submitted."""
         rgb, alpha, depth, samples = frame.finish()
         if copy:
             rgb, alpha, depth = rgb.copy(), alpha.copy(), depth.copy()
@@ -120,12 +120,19 @@ class BatchRenderer:
         return size + sum(f.memory() for frames in self._frames.values() for f in frames)
 
     def _frame(self, shape: Shape) -> Frame:
-        frames = self._frames.setdefault(shape, [])
-        turn = self._turn[shape] = (self._turn.get(shape, -1) + 1) % SLOTS
-        if len(frames) <= turn:
-            frames.append(Frame(shape, self.config.entries, self.config.rank, self.precision,
-                                self.device, self._stream))  # fmt: skip
-        return frames[turn]
+        if shape not in self._frames:
+            if len(self._frames) == MOST_SHAPES:
+                oldest = next(iter(self._frames))
+                for frame in self._frames.pop(oldest):
+                    frame.begin()  # waits until it is drawn
+            self._frames[shape] = [
+                Frame(shape, self.config.entries, self.config.rank, self.precision, self.device,
+                      self._stream) for _ in range(SLOTS)
+            ]  # fmt: skip
+            for frame in self._frames[shape]:
+                frame.prepare(self._launch)
+        self._turn = (self._turn + 1) % SLOTS
+        return self._frames[shape][self._turn]
 
     def _launch(self, f: Frame) -> None:
         """The kernels of one frame, in order."""

@@ -147,7 +147,8 @@ class ResidentTraining:
             with torch.cuda.stream(self._stream):
                 self._launch(samples, refine)
             self._stream.synchronize()
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, stream=self._stream,
+                                  capture_error_mode="thread_local"):  # fmt: skip
                 self._launch(samples, refine)
             run = graph.replay
         except RuntimeError as error:
