@@ -27,6 +27,7 @@ VIEWS = 160  # pictures behind the importance of table entries: three seconds
 ELSEWHERE = 0.25  # share of the views that look from where no training frame did
 FREE_TURN = (20.0, 45.0, 5.0)  # pitch, yaw, roll: degrees to either side
 COMPARED = 9  # pictures of the stored head with those of the trained one
+LEAST_BYTES = 4000  # of all layers: with less it is nobody
 FIRST_BYTES = 220_000  # of the tables' first layer: with all else a first picture needs 300 kB
 PREVIEW = "preview"
 """The section with the face as a picture, uint8 [H, W, 3] RGB."""
@@ -97,7 +98,7 @@ def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.g
     if most is not None:
         nothing = to_sections(field, replace(plan, prices=(1e6,) * len(plan.prices)))
         around = len(public_bytes(AvatarFile(meta, in_order({**kept, **nothing})))) + 64
-        if most - around < 20_000:
+        if most - around < LEAST_BYTES:
             raise LocalError(
                 f"the avatar cannot have {most / 1e6:.2f} MB: what is not the head's tables "
                 f"alone has {around / 1e6:.2f} MB"

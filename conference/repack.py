@@ -31,8 +31,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     p.add_argument("--max-mb", type=float, metavar="MB", help="at most so much travels in a call")
     p.add_argument("--threads", type=int, metavar="N", help="CPU threads; default all")
     args = p.parse_args(argv)
-    if args.max_mb is not None and not 0.05 <= args.max_mb <= 500:
-        raise LocalError(f"--max-mb must lie in 0.05..500, not {args.max_mb:g}")
+    if args.max_mb is not None and not 0.02 <= args.max_mb <= 500:
+        raise LocalError(f"--max-mb must lie in 0.02..500, not {args.max_mb:g}")
     if args.threads is not None and args.threads < 1:
         raise LocalError(f"--threads must be at least 1, not {args.threads}")
     return args

@@ -24,7 +24,7 @@ Section = NDArray[Any]
 
 MAX_LAYERS = 4
 THREADS = 4  # that unpack levels
-MAX_CODED = 100_000_000  # values of all streams that hold anything: about two seconds of work
+MAX_CODED = 150_000_000  # values of all streams that hold anything: three layers of the paper's
 COARSENESS = 4.0  # of steps against those of plain quantisation at the same price: most codes are
 # then 0 or ±1, and entries that matter less than their level's best are left out (13 % smaller
 # than at 2.2, 23 % than at 1.3, at equal PSNR)
