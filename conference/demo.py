@@ -43,6 +43,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=40.0, metavar="N", help="of performance; default 40")
     add("--budget", type=float, default=120.0, metavar="SECONDS", help="of training; default 120")
     add("--size", type=int, default=256, metavar="PX", help="of the received pictures; 256")
+    add("--threads", type=int, metavar="N", help="of drawing; default: all cores")
     add("--frame", choices=("full", "head"), default="full",
         help="full: a third call shows body and room too; head: the paper's two")  # fmt: skip
     add("--extractor", choices=EXTRACTORS, default=DEFAULT_EXTRACTOR, help="default facenet")
@@ -185,10 +186,12 @@ class Call:
         out = self._folder / name
         if frame == "head":
             options = ["--size", str(self._args.size), *options]
+        if self._args.threads is not None:
+            options = ["--threads", str(self._args.threads), *options]
         receive = ["receive", "--listen", "127.0.0.1:0", "--once", "--frame", frame,
                    "-o", f"{out}.mp4", "--stats", f"{out}.json", "--trace",
                    f"{out}.receiver.jsonl", *options]  # fmt: skip
-        send = ["send", "--frame", frame, "--source", str(self._clip),
+        send = ["send", "--share-avatar", "--frame", frame, "--source", str(self._clip),
                 "--avatar", str(self._avatar), "--fps", f"{FRAMES_PER_SECOND:g}",
                 "--stats", f"{out}.sender.json", "--trace", f"{out}.sender.jsonl"]  # fmt: skip
         if self._args.models is not None:

@@ -41,7 +41,12 @@ from receiver.veil import empty_picture
 POLL_S = 0.02  # how long a window waits for a picture before it looks at its keys
 FINAL_WAIT_S = 3.0  # for the sender's goodbye after our last numbers
 SENDER_FRAMES = (
-    "captured", "dropped late", "dropped, transport behind", "spared", "no face", "on hold",
+    "captured",
+    "dropped late",
+    "dropped, transport behind",
+    "spared",
+    "no face",
+    "on hold",
 )
 SENDER_STAGES = ("capture wait", "extract", "encode", "hand over")
 
@@ -61,6 +66,11 @@ class ReceiveOptions:
     """K: frames of playout delay."""
     display_fps: float | None = None
     """Pictures per second; None adapts."""
+    fps: float | None = None
+    """Pictures per second for which quality is given up; None: the sender's rate, or none at all
+    where pictures are compared with a `reference`; 0: none."""
+    threads: int | None = None
+    """Of the renderer; None: all cores."""
     output: Path | None = None
     """Video file or folder; None: a window if there is a display, else a new video here."""
     reference: Path | None = None
@@ -122,7 +132,7 @@ class IncomingFace:
             terms = Terms(self.offer.bounds, avatar.sections)
             self.decoder = PROFILES[self.offer.profile].decoder(terms)
             wish = self.options.background
-            self.head = open_head(avatar, self.options.size, background=wish)
+            self.head = open_head(avatar, self.options.size, self.options.threads, wish)
             if wish is not None and not self.head.whole:
                 self.status.say(f"the avatar of {self.offer.name} is a head alone: shown on white")
         except AvatarFileError as error:
@@ -135,6 +145,11 @@ class IncomingFace:
             raise AvatarFileError(f"the call was refused: {mismatch}")
         self.status.show("warming up the renderer", time.monotonic())
         self.head.warm_up()
+        fps = self.options.fps
+        if fps is None:
+            fps = 0.0 if self.options.reference is not None else self.offer.fps
+        if fps > 0:
+            self.head.keep(fps)
 
 
 class Receiving:
@@ -295,6 +310,8 @@ class Receiving:
         delay = self._timeline.summary()["end to end"]
         away = "  NO FACE" if self._stream.presence.told else ""
         away = "  CONNECTION LOST, trying" if self._stream.presence.lost else away
+        if note := self._face.head.quality.note:
+            away += f"  [{note}]"
         return (
             f"{self._seconds:6.1f} s{away}  rendered {books.fates['rendered']} of {books.sent} "
             f"frames{f' ({gone})' if gone else ''}  {rates['pictures per second']:.1f} pictures/s  "

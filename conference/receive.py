@@ -50,6 +50,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="FPS",
         help="pictures per second; default: what the machine sustains, at least one per frame",
     )
+    add("--fps", type=float, metavar="FPS",
+        help="pictures per second to keep on a slow machine: resolution, then steps along rays "
+        "are given up for it, and come back; default: the sender's; 0: never")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="of drawing; default: all cores")
     add(
         "--reference",
         type=Path,
@@ -77,6 +81,10 @@ def options_of(args: argparse.Namespace) -> ReceiveOptions:
         raise LocalError(f"--buffer must lie in 0..100 frames, not {args.buffer:g}")
     if args.display_fps is not None and not 1 <= args.display_fps <= 240:
         raise LocalError(f"--display-fps must lie in 1..240, not {args.display_fps:g}")
+    if args.fps is not None and not (args.fps == 0 or 1 <= args.fps <= 240):
+        raise LocalError(f"--fps must be 0 or lie in 1..240, not {args.fps:g}")
+    if args.threads is not None and not 1 <= args.threads <= 1024:
+        raise LocalError(f"--threads must lie in 1..1024, not {args.threads}")
     view = parse_view(args.view)
     if args.reference is not None and args.view:
         raise LocalError("--reference compares with the sender's own view: leave --view out")
@@ -84,7 +92,7 @@ def options_of(args: argparse.Namespace) -> ReceiveOptions:
         check_background(args.background)  # a wrong one is said now
     return ReceiveOptions(
         size=args.size, background=args.background if whole else None, view=view,
-        buffer=args.buffer, display_fps=args.display_fps,
+        buffer=args.buffer, display_fps=args.display_fps, fps=args.fps, threads=args.threads,
         output=args.output, reference=args.reference, stats=args.stats, trace=args.trace,
     )  # fmt: skip
 
@@ -96,6 +104,7 @@ def main(argv: list[str]) -> int:
     from quic_transport.avatar_cache import AvatarCache
     from quic_transport.endpoint import Party, serve
     from quic_transport.invite import parse_address
+    from quic_transport.tokens import forget_token, lasting_token
 
     host, port = parse_address(args.listen)
     if options.reference is not None:
@@ -105,13 +114,17 @@ def main(argv: list[str]) -> int:
             read_trainset(options.reference)
         except TrainSetError as error:
             raise LocalError(f"--reference: {error}") from error
+    party = Party(receives=True, cache=AvatarCache())
     with (
         Interrupt() as interrupt,
-        serve(host, port, party=Party(receives=True, cache=AvatarCache())) as listener,
+        serve(host, port, party=party, token=lasting_token(port)) as listener,
     ):
         announce(f"invite: {listener.invite}")
         announce("waiting for a call; whoever has the invite can call (Ctrl-C ends)")
-        return serve_calls(listener, options, interrupt, once=args.once)
+        try:
+            return serve_calls(listener, options, interrupt, once=args.once)
+        finally:
+            forget_token(port)
 
 
 def serve_calls(

@@ -77,6 +77,10 @@ class HeadRenderer:
         camera = self.portrait(size) if camera is None else camera
         return self._render(expression, pose, camera, rotation, background)
 
+    def set_stride(self, stride: float) -> None:
+        """Make the steps along rays this much longer, ≥ 1: faster and worse (processor only)."""
+        self._backend.set_stride(stride)
+
     def warm_up(self, size: int) -> None:
         """Compile and touch everything that the first picture would have to wait for."""
         neutral = self.field.code.mean

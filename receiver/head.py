@@ -1,12 +1,15 @@
 """From an avatar file to a head that can be drawn.
 
 The rule: whatever is wrong with the avatar comes out here as one sentence, before the sender is
-told that this side is ready; the first picture of a call costs no more than the others.
+told that this side is ready; the first picture of a call costs no more than the others, and a
+picture that would cost the frame rate is drawn with less quality (`receiver.quality`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +19,9 @@ from quic_transport.avatar_file import AvatarFile
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import FaceParams
 from receiver.full_frame import FullFrame, Renderer, open_full_frame
+from receiver.quality import FULL, Quality, QualityControl
+
+LEAST_PX = 48  # width below which nothing is drawn however slow the machine
 
 
 class Head:
@@ -28,8 +34,12 @@ class Head:
         """`distance_m`: portrait camera to head, metres; `size`: picture width, pixels."""
         self.distance_m = distance_m
         self.size = size
+        self.quality = FULL
+        """How the next picture is drawn."""
         self._renderer = renderer
         self._thread = 0
+        self._control: QualityControl | None = None
+        self._clock: Callable[[], float] = time.monotonic
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,14 +50,38 @@ class Head:
         """Make the first picture as quick as the others."""
         self._renderer.warm_up(self.size)
 
+    def keep(self, fps: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """From now on give up quality where a picture would take too long for `fps`."""
+        self._control, self._clock = QualityControl(fps), clock
+
     def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
-        """The head over white, uint8 [size, size, 3] RGB, turned as `pose` [4, 4] says."""
+        """The picture, turned as `pose` [4, 4] says."""
         self._claim_thread()
+        if self._control is None:
+            return self._picture(params, pose)
+        began = self._clock()
+        self._renderer.set_stride(self.quality.stride)
+        picture = self._picture(params, pose)
+        now = self._clock()
+        self.quality = self._control.adapt(1000 * (now - began), now)
+        return picture
+
+    def width_at(self, quality: Quality) -> int:
+        """Pixels across that the head is drawn with."""
+        return min(self.size, max(LEAST_PX, round(self.size * quality.share)))
+
+    def _picture(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
+        """The head over white, uint8 [size, size, 3] RGB."""
+        width = self.width_at(self.quality)
         turn = np.asarray(pose)[:3, :3]
-        picture = self._renderer.render_portrait(
-            params.expression, params.rotation, self.size, view=turn
-        )
-        return picture.rgb
+        rgb = self._renderer.render_portrait(params.expression, params.rotation, width,
+                                             view=turn).rgb  # fmt: skip
+        if width == self.size:
+            return rgb
+        import cv2
+
+        whole = (self.size, self.size)
+        return np.asarray(cv2.resize(rgb, whole, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
     def _claim_thread(self) -> None:
         """Torch's number of threads is a setting of each thread. The renderer spreads its work
@@ -80,10 +114,10 @@ class WholeHead(Head):
         still = FaceParams(np.zeros(46, np.float32), np.zeros(3, np.float32), 0.0)
         self.draw(still, head_pose(np.zeros(3), self.distance_m))
 
-    def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
+    def _picture(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
         """The whole picture, uint8 [H, W, 3] RGB, or [H, W, 4] with colours times their opacity
         where the background is transparent."""
-        self._claim_thread()
+        self._full.head_px = self.width_at(self.quality)
         picture = self._full.draw(params, pose)
         return np.ascontiguousarray(picture[..., :3]) if self._full.opaque else picture
 

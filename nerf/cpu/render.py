@@ -64,6 +64,8 @@ class CpuRenderer:
         self.step = np.float32(1.0 / steps)
         self.cutoff = np.float32(cutoff)
         self.contrast = np.float32(contrast)
+        self.stride = 1.0
+        """Length of the steps relative to `steps`: more is faster and worse."""
         config = field.config
         self._table = aligned(config.entries)
         matrices = pack(field.networks, config.density_layers)
@@ -95,7 +97,7 @@ class CpuRenderer:
         origin, basis = cube_view(pose, self.field.cube, rigid)
         lens = np.array([1 / camera.fx, 1 / camera.fy, camera.cx, camera.cy], np.float32)
         return View(lens, origin.astype(np.float32), np.ascontiguousarray(basis, np.float32),
-                    self.step, self.cutoff)  # fmt: skip
+                    np.float32(self.step * self.stride), self.cutoff)  # fmt: skip
 
     def render(self, pose: ArrayLike, camera: Camera, background: ArrayLike = (1.0, 1.0, 1.0),
                rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
@@ -106,7 +108,7 @@ class CpuRenderer:
         bands = self._reserve(h // 2 + 1, w // 2 + 1)
         lattice, cells = self._lattice, self._cells
         cover(self._blocks, np.float32(BLOCK / len(self.field.occupancy)), view, cells)
-        margin = np.float32(MARGIN) * self.step
+        margin = np.float32(MARGIN) * view.step
         rgb, alpha = np.empty((h, w, 3), np.uint8), np.empty((h, w), np.uint8)
         depth = np.empty((h, w), np.float32)
 

@@ -77,3 +77,15 @@ def test_values_that_are_not_finite_are_refused(bad: float) -> None:
 
 def test_warm_up_works_at_any_size() -> None:
     HeadRenderer(random_head(), 0.5, 2.6, 2).warm_up(17)
+
+
+def test_longer_steps_take_fewer_samples_and_show_nearly_the_same() -> None:
+    renderer = HeadRenderer(random_head(), 0.5, 2.6, 1)
+    fine = renderer.render_portrait(NEUTRAL, (0, 0.2, 0), 60)
+    renderer.set_stride(2.0)
+    coarse = renderer.render_portrait(NEUTRAL, (0, 0.2, 0), 60)
+    assert coarse.samples < 0.8 * fine.samples
+    assert 0 < np.abs(coarse.rgb.astype(int) - fine.rgb).mean() < 10
+    assert np.abs(coarse.alpha.astype(int) - fine.alpha).mean() < 10
+    renderer.set_stride(1.0)
+    np.testing.assert_array_equal(renderer.render_portrait(NEUTRAL, (0, 0.2, 0), 60).rgb, fine.rgb)
