@@ -2,8 +2,9 @@
 
 The rule: every held-out frame of the clip itself, read anew, against the picture that a receiver
 draws from what a live sender with this avatar's tracker sends for it; and how much of that error
-lies on the head, on the body and in the room. Flicker is how much the outline of
-head and body changes from frame to frame where the source stands still.
+lies on the head, on the body and in the room. Tremble is the mean second difference
+in time of the pixels around the person's outline: a mask whose edge flickers has more than the
+source.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
     from nerf.trainset import TrainSet
     from receiver.full_frame import FullFrame, Renderer
 
-STILL = 6  # grey levels by which a pixel that stands still may change
 SHEET = 6  # pictures on the contact sheet
-MEASURES = ("psnr", "ssim", "psnr head", "psnr body", "psnr room", "psnr plate alone", "flicker",
-            "source flicker", "body and composite ms", "body and room kB")  # fmt: skip
-UNITS = {"ssim": "", "flicker": "grey levels", "source flicker": "grey levels",
+MEASURES = ("psnr", "ssim", "psnr head", "psnr body", "psnr room", "psnr plate alone", "tremble",
+            "source tremble", "body and composite ms", "body and room kB")  # fmt: skip
+UNITS = {"ssim": "", "tremble": "grey levels", "source tremble": "grey levels",
          "body and composite ms": "ms", "body and room kB": "kB"}  # fmt: skip
 
 Image = NDArray[np.uint8]
@@ -44,8 +44,8 @@ class Seen:
 
     rows: list[list[float]]
     """PSNR, SSIM, PSNR of head, body, room and of the plate alone, for each frame."""
-    flicker: list[tuple[float, float]]
-    """Mean change of the steady pixels from one frame to the next: shown, source."""
+    tremble: list[tuple[float, float]]
+    """Mean second difference in time around the outline, grey levels: shown, source."""
     costs: list[float]
     """Milliseconds of all but the head's rays, for each frame."""
 
@@ -109,9 +109,9 @@ def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> di
     write_film(pairs, args.output / f"{clip.stem}.mp4", trainset.frame_rate)
     write_sheet(pairs, args.output / f"{clip.stem}.png")
     means = np.mean(seen.rows, axis=0).tolist()
-    flicker = np.mean(seen.flicker, axis=0).tolist() if seen.flicker else [0.0, 0.0]
+    tremble = np.mean(seen.tremble, axis=0).tolist() if seen.tremble else [0.0, 0.0]
     size = sum(a.nbytes for name, a in sections.items() if name.startswith(("torso.", "plate.")))
-    values = [*means, *flicker, float(np.median(seen.costs)), size / 1000]
+    values = [*means, *tremble, float(np.median(seen.costs)), size / 1000]
     return dict(zip(MEASURES, values, strict=True))
 
 
@@ -129,7 +129,7 @@ def drawn(clip: Path, trainset: TrainSet, full: FullFrame, model: Any, seen: See
     last = None if most is None else min(len(trainset), trainset.train_count + most) - 1
     timed = Timed(full.renderer)
     full.renderer = timed
-    before: tuple[Image, Image, int] | None = None
+    last_three: list[tuple[int, Image, Image]] = []
     for i, face in held_out(trainset, model, last):
         wanted = int(source_frame[i])
         raw = next((f.image for f in frames if f.index >= wanted), None)
@@ -142,10 +142,11 @@ def drawn(clip: Path, trainset: TrainSet, full: FullFrame, model: Any, seen: See
         shown = np.ascontiguousarray(picture[..., :3])
         head, body = parts(full, trainset, i)
         seen.rows.append(measured(raw, shown, head, body, full.background[..., :3]))
-        if before is not None and before[2] == wanted - 1:
-            rates = flicker_of(before[:2], (raw, shown), outline(head | body))
-            seen.flicker += [rates] if rates is not None else []
-        before = (raw, shown, wanted)
+        last_three = [*last_three[-2:], (wanted, raw, shown)]
+        if [number for number, _, _ in last_three] == [wanted - 2, wanted - 1, wanted]:
+            where = outline(head | body)
+            seen.tremble.append((tremble_of([s for _, _, s in last_three], where),
+                                 tremble_of([r for _, r, _ in last_three], where)))  # fmt: skip
         yield raw, shown
 
 
@@ -197,14 +198,10 @@ def outline(person: Mask) -> Mask:
     return np.asarray(cv2.dilate(mask, around) != cv2.erode(mask, around))
 
 
-def flicker_of(before: tuple[Image, Image], now: tuple[Image, Image],
-               where: Mask) -> tuple[float, float] | None:  # fmt: skip
-    """Mean change, shown and source, of the pixels there that the source left as they were."""
-    source, shown = (np.abs(b.astype(np.int16) - a) for a, b in zip(before, now, strict=True))
-    still = where & (source.max(axis=-1) <= STILL)
-    if not still.any():
-        return None
-    return float(shown[still].mean()), float(source[still].mean())
+def tremble_of(three: list[Image], where: Mask) -> float:
+    """Mean second difference of three pictures in a row, there."""
+    before, now, after = (picture[where].astype(np.int16) for picture in three)
+    return float(np.abs(after - 2 * now + before).mean())
 
 
 def write_film(pairs: list[tuple[Image, Image]], path: Path, fps: float) -> None:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from nerf.framing import Framing, Place
 from portrait.footage import Material
+from portrait.masks import classes_by
 from portrait.matting import without_background
 from portrait.parallel import PerThread, for_each
-from portrait.pictures import PORTRAIT_PX, opacity, read_grey, read_rgb, write_image
+from portrait.pictures import NECK, PORTRAIT_PX, opacity, read_grey, read_rgb, write_image
 from portrait.steps import TORSO
 from portrait.torso import torso_of
 from portrait.tracks import Progress, Tracks
@@ -56,19 +57,16 @@ def make_bodies(
 
     def work(n: int) -> None:
         row = wanted[n]
-        image = framing.cut(read_rgb(folder / "frames" / f"{row}.jpg"))
-        place = framing.place(tracks.offset[row])
-        head = opacity(read_grey(folder / "matte" / f"{n}.png"))
+        source = read_rgb(folder / "frames" / f"{row}.jpg")
+        time = float(tracks.time[row])
+        frame = Frame(int(tracks.index[row]), time, source, time)
+        image, place = framing.cut(source), framing.place(tracks.offset[row])
         own = opacity(read_grey(folder / "person" / f"{n}.png"))
-        frame = Frame(int(tracks.index[row]), float(tracks.time[row]), image,
-                      float(tracks.time[row]))  # fmt: skip
-        person = own
-        if not material.exact:
-            person = whole_person(image, frame, place, own, segmenters.get())
-        else:
-            person = placed(own, place, image.shape[:2])
+        person = whole_person(frame, framing, tracks.offset[row], own, segmenters.get(),
+                              exact=material.exact)  # fmt: skip
         faded = math.ceil(EDGE_PX * place.side / PORTRAIT_PX)
         person = to_the_edge(person, faded)
+        head = opacity(read_grey(folder / "matte" / f"{n}.png"))
         head = to_the_edge(placed(head, place, image.shape[:2]), faded)
         colour = without_background(image, person)
         body = torso_of(colour, person, head, PORTRAIT_PX / place.side)
@@ -85,21 +83,28 @@ def make_bodies(
     return len(wanted)
 
 
-def whole_person(image: Image, frame: Frame, place: Place, own: Float32, segmenter: Any) -> Float32:
-    """[H, W] the person's opacity in a whole picture; `own` is the portrait's [P, P]."""
+def whole_person(
+    frame: Frame, framing: Framing, offset: NDArray[np.float64], own: Float32, segmenter: Any, *,
+    exact: bool = False,
+) -> Float32:  # fmt: skip
+    """[H, W] the person's opacity in the picture that `framing` cuts out of a whole frame; `own`
+    is the portrait's [P, P]. `exact`: what the segmenter calls the person is the head alone."""
     import cv2
 
-    bust = PortraitCrop(place.u, place.v + LOWER * place.side, BUST * place.side)
-    size = 2 * PORTRAIT_PX
-    square = bust.apply(image, size)
+    there, place, shape = framing.in_source(offset), framing.place(offset), framing.size[::-1]
+    bust = PortraitCrop(there.u, there.v + LOWER * there.side, BUST * there.side)
+    bottom = framing.window[1] + framing.window[3]  # arms below it only confuse
+    square = bust.apply(frame.image[:bottom], 2 * PORTRAIT_PX)
     seen = np.asarray(segmenter.person(square, frame, bust), dtype=np.float32)
-    around = Place(bust.u, bust.v, bust.side)
-    seen = placed(seen, around, image.shape[:2], border=True)
-    inside = placed(np.ones_like(own), place, image.shape[:2])
-    fade = placed(edge_fade(own.shape[0]), place, image.shape[:2])
-    # the portrait's own border is no border of the person: only real pixels count
-    stored = placed(own, place, image.shape[:2])
-    person = np.where(inside > 0, fade * stored + (1 - fade) * seen, seen)
+    if exact and (classes := classes_by(segmenter, square, frame, bust)) is not None:
+        seen = np.maximum(seen, (classes >= NECK).astype(np.float32))
+    grown = BUST * place.side
+    around = Place(place.u, place.v + LOWER * place.side, grown)
+    seen = placed(seen, around, shape, border=True)
+    if exact:
+        return seen
+    stored, fade = placed(own, place, shape), placed(edge_fade(own.shape[0]), place, shape)
+    person = fade * stored + (1 - fade) * seen
     solid = (person > 0.5).astype(np.uint8)
     count, labels = cv2.connectedComponents(solid, connectivity=4)
     votes = np.bincount(labels[stored > 0.5].ravel(), minlength=count)
