@@ -12,7 +12,7 @@ BENCHES = {
     "avatar": ("conference.bench.avatar", "bytes and likeness of every avatar size"),
     "codec": ("conference.bench.codec", "the parameters' rate and error, eg0 beside rc"),
     "gpu": ("conference.bench.gpu", "pictures, batches and training on a GPU, beside the floors"),
-    "fullframe": ("conference.bench.fullframe", "whole pictures: head, body and room, flicker"),
+    "fullframe": ("conference.bench.fullframe", "whole pictures: head, body and room, tremble"),
     "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
