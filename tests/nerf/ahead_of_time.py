@@ -28,7 +28,13 @@ from nerf.gpu.resident import ResidentTraining
 from nerf.gpu.views import View
 
 OPTIONS = ("num_warps", "num_stages", "maxnreg")
-TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.int32: "*i32", torch.uint8: "*u8"}
+TYPES = {
+    torch.float32: "*fp32",
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.int32: "*i32",
+    torch.uint8: "*u8",
+}
 done: set[str] = set()
 
 
@@ -86,5 +92,7 @@ def launch_everything(config: FieldConfig, precision: torch.dtype) -> None:
 
 if __name__ == "__main__":
     JITFunction.run = catch(int(sys.argv[1]))
-    for name in sys.argv[2:]:
-        launch_everything({"fast": FieldConfig(), "paper": PAPER_FIELD}[name], torch.float16)
+    for what in sys.argv[2:]:  # fast, paper, fast-bfloat16, ...
+        name, _, precision = what.partition("-")
+        config = {"fast": FieldConfig(), "paper": PAPER_FIELD}[name]
+        launch_everything(config, getattr(torch, precision or "float16"))
