@@ -29,7 +29,7 @@ from sender.smoothed_track import smoothed_track
 Float64 = NDArray[np.float64]
 
 LEAST_FRAMES = 100
-BLOCKS, BLOCK_S = 3, 25.0  # of the training frames: parts that are looked at, seconds of each
+BLOCKS, BLOCK_S = 6, 25.0  # of the training frames: parts that are looked at, seconds of each
 VIEWS = 3  # frames that the metric's pictures are drawn around (thirty give the same rates)
 SIZE_PX = 96
 
