@@ -169,6 +169,10 @@ class Timed:
         """As the renderer."""
         self._renderer.warm_up(size)
 
+    def set_stride(self, stride: float) -> None:
+        """As the renderer."""
+        self._renderer.set_stride(stride)
+
 
 def parts(full: FullFrame, trainset: TrainSet, i: int) -> tuple[Mask, Mask]:
     """Where the source's head is, and elsewhere the torso of the last picture, [H, W] each."""
