@@ -147,7 +147,7 @@ def test_avatar_bench_judges_sizes_and_beginnings(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("conference.avatar_size.VIEWS", 4)
     monkeypatch.setattr("conference.bench.avatar.LIMITS_MB", (0.04,))
-    monkeypatch.setattr("conference.bench.avatar.BEGINNINGS_KB", (3, 41))
+    monkeypatch.setattr("conference.bench.avatar.BEGINNINGS_KB", (3, 80))
     out = tmp_path / "avatar.json"
     argv = ["avatar", *map(str, made), "--size", str(SIZE), "--frames", "2", "--threads", "1"]
     assert cli.main([*argv, "--json", str(out)]) == 0
@@ -157,7 +157,7 @@ def test_avatar_bench_judges_sizes_and_beginnings(
     rows = {row["name"]: row["value"] for row in json.loads(out.read_text())["rows"]}
     assert rows["avatar.0.04_MB.bytes"] <= 40_000 < rows["avatar.default.bytes"]
     assert rows["avatar.0.04_MB.against_full"] < rows["avatar.default.against_full"]
-    assert rows["avatar.41_kB.bytes"] == 41_000
+    assert rows["avatar.80_kB.bytes"] == 80_000
     assert rows["avatar.default.lost"] == pytest.approx(
         rows["avatar.reference.psnr_whole"] - rows["avatar.default.psnr_whole"]
     )
