@@ -17,6 +17,7 @@ from nerf.camera import Camera
 
 LONG_PX, SHORT_PX = 1280, 720  # a picture is at most so large, upright or lying
 BELOW = 1.05  # portrait widths below the head's origin at which a picture ends: a bust
+ROUND_PX = 32
 MAX_SOURCE_PX = 65536
 
 
@@ -109,8 +110,9 @@ class Framing:
 
 def head_camera(place: Place, distance_m: float, scale: float) -> tuple[Camera, tuple[int, int]]:
     """The camera that draws a head right into a picture, pixel on pixel, and where the corner of
-    its square lies there. `scale`: portrait widths per metre."""
-    side = max(16, math.ceil(place.side))
+    its square lies there. `scale`: portrait widths per metre. A head that moves needs few sizes:
+    they are multiples of ROUND_PX, since a renderer may prepare itself for each."""
+    side = max(1, math.ceil(place.side / ROUND_PX)) * ROUND_PX
     x0, y0 = math.floor(place.u - side / 2), math.floor(place.v - side / 2)
     focal = scale * distance_m * place.side
     return Camera(focal, focal, place.u - x0, place.v - y0, side, side), (x0, y0)

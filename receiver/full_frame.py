@@ -131,7 +131,6 @@ class FullFrame:
         import cv2
 
         camera, (x0, y0) = head_camera(place, self._distance, self.renderer.portrait_scale)
-        camera, x0, y0 = within(camera, x0, y0, self.framing.size)
         whole = (camera.width, camera.height)
         share = self.head_px / max(whole) if self.head_px else 1.0
         if share < 1.0:
@@ -154,15 +153,6 @@ class FullFrame:
             head_over(picture, cover, rgb, alpha, soft, x0, y0, bounds[band], bounds[band + 1])
 
         self._pool.map(work, range(len(bounds) - 1))
-
-
-def within(camera: Camera, x0: int, y0: int, size: tuple[int, int]) -> tuple[Camera, int, int]:
-    """A camera whose picture has its corner at (x0, y0), without what lies beyond `size`."""
-    left, top = max(0, -x0), max(0, -y0)
-    width = max(1, min(camera.width - left, size[0] - x0 - left))
-    height = max(1, min(camera.height - top, size[1] - y0 - top))
-    cut = Camera(camera.fx, camera.fy, camera.cx - left, camera.cy - top, width, height)
-    return cut, x0 + left, y0 + top
 
 
 def opaque(picture: Image) -> Image:
