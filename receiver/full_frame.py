@@ -26,6 +26,7 @@ from quic_transport.params import FaceParams
 PLATE = "plate."
 PLATE_QUALITY = 82
 BLUR = 0.03  # standard deviation of a blurred background, of the picture's longer side
+ENLARGED = 0.9  # a head that may be drawn nearly as wide as it is shown is drawn so
 SEAM = 0.016  # portrait widths: so far inwards the head's edge fades where the torso is below
 INWARD = np.clip(2 * np.arange(256) - 255, 0, 255).astype(np.uint8)
 """Of an opacity that was averaged over a square: nothing at the edge, all of it SEAM inside."""
@@ -133,7 +134,8 @@ class FullFrame:
         camera, (x0, y0) = head_camera(place, self._distance, self.renderer.portrait_scale)
         whole = (camera.width, camera.height)
         share = self.head_px / max(whole) if self.head_px else 1.0
-        if share < 1.0:
+        enlarged = share < ENLARGED
+        if enlarged:
             camera = camera.resized(max(1, round(whole[0] * share)),
                                     max(1, round(whole[1] * share)))  # fmt: skip
         shown = self.renderer.render_portrait(
@@ -141,7 +143,7 @@ class FullFrame:
             background=(0.0, 0.0, 0.0), camera=camera,
         )  # fmt: skip
         rgb, alpha = shown.rgb, shown.alpha
-        if share < 1.0:
+        if enlarged:
             rgb = np.asarray(cv2.resize(rgb, whole, interpolation=cv2.INTER_CUBIC))
             alpha = np.asarray(cv2.resize(alpha, whole, interpolation=cv2.INTER_CUBIC))
         reach = 2 * max(1, round(SEAM * place.side)) + 1
