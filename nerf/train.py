@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nerf.backends import Choice, TrainEngine, make_renderer, open_engine, open_resident
+from nerf.backends import (
+    Choice,
+    RenderBackend,
+    TrainEngine,
+    make_renderer,
+    open_engine,
+    open_resident,
+)
 from nerf.camera import Camera, head_pose
 from nerf.config import PAPER_FIELD, FieldConfig
 from nerf.cpu.engine import LossWeights, Rates, RayBatch, StepResult
@@ -142,6 +149,7 @@ class Trainer:
                                       footage.alpha[: self.count], self._boxes, poses,
                                       footage.camera)  # fmt: skip
         self._told = False  # whether the device knows what we believe of poses and expressions
+        self._drawer: tuple[int, NDArray[np.uint8], RenderBackend] | None = None
 
     @property
     def done(self) -> bool:
@@ -165,7 +173,7 @@ class Trainer:
         self._order = [int(i) for i in state["order"]]
         self.codes = np.asarray(state["codes"], dtype=np.float32)
         self.poses_fixed = bool(state["poses_fixed"])
-        self._told = False
+        self._told, self._drawer = False, None
 
     def believe(self, rigid: ArrayLike, expression: ArrayLike, *, fixed: bool) -> None:
         """Go on with these poses (as `cube_rays` takes them, [count, 6]) and expressions
@@ -270,10 +278,21 @@ class Trainer:
     def render_view(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, *,
                     rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
         """The current field with coefficients [K] under a head → camera pose [4, 4]."""
-        self.engine.store()
-        renderer = make_renderer(self.field, self.pool, self.choice)
+        renderer = self._renderer()
         renderer.set_expression(expression)
         return renderer.render(pose, camera, rigid=rigid)
+
+    def _renderer(self) -> RenderBackend:
+        """What draws the field as it is; kept between steps where weights have to be uploaded."""
+        if self._drawer is not None:
+            step, occupancy, renderer = self._drawer
+            if step == self.step_index and occupancy is self.field.occupancy:
+                return renderer
+        self.engine.store()
+        renderer = make_renderer(self.field, self.pool, self.choice)
+        if self.choice.device != "cpu":
+            self._drawer = (self.step_index, self.field.occupancy, renderer)
+        return renderer
 
     def score(self, indices: ArrayLike, *, corrected: bool = True) -> Likeness:
         """Mean likeness over frames, with poses as a receiver would have them."""
