@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from conference.bench.codec_runs import Coded
 
 CURVE = (0, 1, 2, 3, 4, 5, 6, 8)  # rungs of rc's ladder
+COARSER = (7, 6, 5, 4)  # bits of a coarser eg0, to compare at the same error
 BUDGETS = (0.4, 0.8)  # kbps
 
 
@@ -39,6 +40,8 @@ class Subject:
     """[N, 49] the same numbers."""
     form: Any
     """[49, 49] landmark error, squared pixels."""
+    fps: float
+    """Frames per second."""
     psnr: Any
     """[N, 49] → mean PSNR, dB, of the rendered picture over some frames."""
 
@@ -87,7 +90,16 @@ def main(argv: list[str]) -> int:
 def measure(subject: Subject, lag: int,
             rows: list[Row]) -> dict[str, list[tuple[float, float]]]:  # fmt: skip
     """Everything about one subject: rows, a printed table, and (kbps, px) by way and profile."""
-    from conference.bench.codec_runs import ALONE, CHAIN, CONFIRMED, WAYS, error_px, rate_at, run
+    from conference.bench.codec_runs import (
+        ALONE,
+        CHAIN,
+        CONFIRMED,
+        WAYS,
+        coarser_eg0,
+        error_px,
+        rate_at,
+        run,
+    )
     from quic_transport.codec.residuals import USUAL_STEP
 
     raw = subject.psnr(subject.true)
@@ -117,12 +129,20 @@ def measure(subject: Subject, lag: int,
         ])  # fmt: skip
         return error
 
-    papers = 0.0
     for way in WAYS:
         coded = run("eg0", subject.terms, subject.faces, way, lag)
-        error = note(f"eg0.{way}", coded, pictures=way == CHAIN)
-        curves[f"eg0.{way}"] = [(coded.kbps, error)]
-        papers = error if way == CHAIN else papers
+        curves[f"eg0.{way}"] = [(coded.kbps, note(f"eg0.{way}", coded, pictures=way == CHAIN))]
+    for bits in COARSER:
+        decoded, kbps = coarser_eg0(subject.terms.bounds, subject.true, bits, subject.fps)
+        error = error_px(subject.form, decoded, subject.true)
+        lost = raw - subject.psnr(decoded)
+        curves["eg0.chain"].append((kbps, error))
+        prefix = f"codec.{subject.name}.eg0.chain.{bits}bits"
+        rows.extend([Row(f"{prefix}.payload", kbps, "kbps"),
+                     Row(f"{prefix}.landmarks", error, "px"),
+                     Row(f"{prefix}.psnr_lost", lost, "dB")])  # fmt: skip
+        lines.append([f"eg0.chain, {bits} bits", f"{kbps:.2f}", "", f"{error:.3f}",
+                      f"{raw - lost:.2f}", f"{lost:+.3f}", ""])  # fmt: skip
     for way in WAYS:
         points = []
         for step in CURVE:
@@ -131,11 +151,13 @@ def measure(subject: Subject, lag: int,
             pictures = step == USUAL_STEP or way == CHAIN
             points.append((coded.kbps, note(name, coded, pictures=pictures)))
         curves[f"rc.{way}"] = points
-        same = rate_at(papers, [e for _, e in points], [k for k, _ in points])
+        usual = points[CURVE.index(USUAL_STEP)][1]
+        same = rate_at(usual, [e for _, e in curves["eg0.chain"]],
+                       [k for k, _ in curves["eg0.chain"]])  # fmt: skip
         if same is not None:
-            rows.append(Row(f"codec.{subject.name}.rc.{way}.at_eg0_error", same, "kbps"))
-            lines.append([f"rc.{way} at eg0's error", f"{same:.2f}", "", f"{papers:.3f}", "", "",
-                          ""])  # fmt: skip
+            rows.append(Row(f"codec.{subject.name}.eg0.chain.at_error_of_rc.{way}", same, "kbps"))
+            lines.append([f"eg0.chain at rc.{way}'s error", f"{same:.2f}", "", f"{usual:.3f}", "",
+                          "", ""])  # fmt: skip
     for profile in ("eg0", "rc"):
         for way in (CHAIN, CONFIRMED, ALONE):
             coded = run(f"{profile}+offset", subject.terms, subject.faces, way, lag)
@@ -168,13 +190,16 @@ def plot(path: Path, curves: dict[str, dict[str, list[tuple[float, float]]]]) ->
     for axis, (name, by_way) in zip(axes[0], curves.items(), strict=True):
         for key, points in by_way.items():
             profile, way = key.split(".")
-            style, size = ("*", 12) if profile == "eg0" else ("o-", 4)
+            style, size = ("*:", 9) if profile == "eg0" else ("o-", 4)
             axis.plot([k for k, _ in points], [e for _, e in points], style, markersize=size,
                       color=colours[way], label=f"{profile}, {way}")  # fmt: skip
         axis.axvline(4.94, color="grey", linewidth=0.8, linestyle=":")
         axis.set_title(name)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_xticks([0.3, 0.5, 1, 2, 3, 5, 8], [".3", ".5", "1", "2", "3", "5", "8"])
+        axis.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2], [".05", ".1", ".2", ".5", "1", "2"])
+        axis.minorticks_off()
         axis.set_xlabel("payload, kbps")
         axis.grid(alpha=0.3, which="both")
     axes[0][0].set_ylabel("landmark error, px")

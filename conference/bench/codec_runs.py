@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quic_transport.codec import PROFILES, Pacer, Terms
+from quic_transport.codec.golomb import code_length, fold
 from quic_transport.codec.profile import Reference
-from quic_transport.params import FaceParams
+from quic_transport.params import FaceParams, ParamBounds
 
 Float64 = NDArray[np.float64]
 
@@ -97,6 +98,16 @@ def _references(way: str, lag: int) -> Callable[[int], Reference]:
         CHAIN: lambda sequence: "last", CONFIRMED: confirmed, ALONE: lambda sequence: None,
     }  # fmt: skip
     return ways[way]
+
+
+def coarser_eg0(bounds: ParamBounds, true: Float64, bits: int, fps: float) -> tuple[Float64, float]:
+    """(decoded [N, 49], kbps) of the paper's chain with so many bits instead of eight."""
+    low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
+    step = (high - low) / ((1 << bits) - 1)
+    codes = np.rint((np.clip(true, low, high) - low) / np.where(step > 0, step, 1.0)).astype(int)
+    differences = np.diff(codes, axis=0)
+    sizes = [sum(code_length(fold(d)) for d in row) + 7 >> 3 for row in differences.tolist()]
+    return low + codes * step, float(np.mean(sizes)) * 8 * fps / 1000
 
 
 def error_px(form: Float64, decoded: Float64, true: Float64) -> float:

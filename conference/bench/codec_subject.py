@@ -83,4 +83,4 @@ def open_subject(path: Path, fps: float, size: int, pictures: int) -> Subject:
         return mean_likeness(scores).psnr_whole
 
     announce(f"{path.stem}: {len(faces)} held-out frames at {fps:g} fps, {len(shown)} pictures")
-    return Subject(path.stem, Terms(avatar.meta.bounds, sections), faces, true, form, psnr)
+    return Subject(path.stem, Terms(avatar.meta.bounds, sections), faces, true, form, fps, psnr)
