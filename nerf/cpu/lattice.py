@@ -72,6 +72,7 @@ def lattice_pixels(lattice, cells, band, bands, rays):  # type: ignore[no-untype
     up.
     """
     n = 0
+    pixels, nears, fars = rays.pixels, rays.near, rays.far
     rows, columns = lattice.shape[0], lattice.shape[1]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
     for tile in range(band, down * across, bands):
@@ -80,12 +81,12 @@ def lattice_pixels(lattice, cells, band, bands, rays):  # type: ignore[no-untype
             for i in range(left, min(left + TILE, columns)):
                 near, far = cells[j // COVER, i // COVER, 0], cells[j // COVER, i // COVER, 1]
                 if far == 0.0:
-                    point = lattice[j, i]
-                    point[:] = 0.0
-                    point[0], point[5] = 1.0, NOTHING
+                    for c in range(1, 5):
+                        lattice[j, i, c] = 0.0
+                    lattice[j, i, 0], lattice[j, i, 5] = 1.0, NOTHING
                 else:
-                    rays.pixels[n, 0], rays.pixels[n, 1] = 2 * i, 2 * j
-                    rays.near[n], rays.far[n] = near, far
+                    pixels[n, 0], pixels[n, 1] = 2 * i, 2 * j
+                    nears[n], fars[n] = near, far
                     n += 1
     return n
 
@@ -93,10 +94,10 @@ def lattice_pixels(lattice, cells, band, bands, rays):  # type: ignore[no-untype
 @kernel
 def keep_lattice(rays, count, lattice):  # type: ignore[no-untyped-def]
     """Write what finished rays met into `lattice` [rows, columns, 6]."""
+    pixels, light = rays.pixels, rays.light
     for r in range(count):
-        point, light = lattice[rays.pixels[r, 1] // 2, rays.pixels[r, 0] // 2], rays.light[r]
         for c in range(6):
-            point[c] = light[c]
+            lattice[pixels[r, 1] // 2, pixels[r, 0] // 2, c] = light[r, c]
 
 
 @kernel
@@ -129,26 +130,29 @@ def _put(x, y, trans, c0, c1, c2, depth, background, edge, rgb, alpha, metres): 
 @kernel
 def put_rays(rays, count, background, edge, rgb, alpha, metres):  # type: ignore[no-untyped-def]
     """Finished rays into the picture: `rgb` [H, W, 3], `alpha` [H, W] uint8, `metres` [H, W]."""
+    pixels, light = rays.pixels, rays.light
     for r in range(count):
-        p = rays.light[r]
-        _put(rays.pixels[r, 0], rays.pixels[r, 1], p[0], p[1], p[2], p[3], p[4], background, edge,
-             rgb, alpha, metres)  # fmt: skip
+        _put(pixels[r, 0], pixels[r, 1], light[r, 0], light[r, 1], light[r, 2], light[r, 3],
+             light[r, 4], background, edge, rgb, alpha, metres)  # fmt: skip
 
 
 @kernel
 def _spread(lattice, i, j):  # type: ignore[no-untyped-def]
     """By how much the 4 × 4 lattice points around a cell differ, in the channel in which they
     differ most; -1 where all of them are clear."""
-    p = lattice[j, i]
-    low0, low1, low2, low3 = p[0], p[1], p[2], p[3]
+    low0, low1 = lattice[j, i, 0], lattice[j, i, 1]
+    low2, low3 = lattice[j, i, 2], lattice[j, i, 3]
     high0, high1, high2, high3 = low0, low1, low2, low3
     for b in range(max(j - 1, 0), min(j + 3, lattice.shape[0])):
         for a in range(max(i - 1, 0), min(i + 3, lattice.shape[1])):
-            q = lattice[b, a]
-            low0, low1 = min(low0, q[0]), min(low1, q[1])
-            low2, low3 = min(low2, q[2]), min(low3, q[3])
-            high0, high1 = max(high0, q[0]), max(high1, q[1])
-            high2, high3 = max(high2, q[2]), max(high3, q[3])
+            v0, v1, v2, v3 = lattice[b, a, 0], lattice[b, a, 1], lattice[b, a, 2], lattice[b, a, 3]
+            low0, low1, low2, low3 = min(low0, v0), min(low1, v1), min(low2, v2), min(low3, v3)
+            high0, high1, high2, high3 = (
+                max(high0, v0),
+                max(high1, v1),
+                max(high2, v2),
+                max(high3, v3),
+            )
     if low0 > UNTOUCHED:
         return np.float32(-1.0)
     return max(max(high0 - low0, high1 - low1), max(high2 - low2, high3 - low3))
@@ -230,6 +234,7 @@ def settle_cells(lattice, cells, band, bands, contrast, margin, background, edge
     columns, rows = (w + 1) // 2, (h + 1) // 2
     wide, high = (columns + TILE - 1) // TILE, (rows + TILE - 1) // TILE
     n = 0
+    pixels, nears, fars = rays.pixels, rays.near, rays.far
     one, zero = np.float32(1.0), np.float32(0.0)
     mid, across = np.empty((3, 5), np.float32), np.empty(4, np.float32)
     for tile in range(band, wide * high, bands):
@@ -245,21 +250,21 @@ def settle_cells(lattice, cells, band, bands, contrast, margin, background, edge
                         _put(2 * i + (k & 1), 2 * j + (k >> 1), one, zero, zero, zero, zero,
                              background, edge, rgb, alpha, metres)  # fmt: skip
                     continue
-                p = lattice[j, i]
-                _put(2 * i, 2 * j, p[0], p[1], p[2], p[3], p[4], background, edge, rgb, alpha,
+                _put(2 * i, 2 * j, lattice[j, i, 0], lattice[j, i, 1], lattice[j, i, 2],
+                     lattice[j, i, 3], lattice[j, i, 4], background, edge, rgb, alpha,
                      metres)  # fmt: skip
                 if spread <= contrast:
                     _interpolate(lattice, i, j, across, mid)
                     for k in range(1, 4):
-                        q = mid[k - 1]
-                        _put(2 * i + (k & 1), 2 * j + (k >> 1), q[0], q[1], q[2], q[3], q[4],
-                             background, edge, rgb, alpha, metres)  # fmt: skip
+                        _put(2 * i + (k & 1), 2 * j + (k >> 1), mid[k - 1, 0], mid[k - 1, 1],
+                             mid[k - 1, 2], mid[k - 1, 3], mid[k - 1, 4], background, edge, rgb,
+                             alpha, metres)  # fmt: skip
                     continue
                 near, far = _nearest(lattice, i, j) - margin, _farthest(cells, i, j)
                 for k in range(1, 4):
                     x, y = 2 * i + (k & 1), 2 * j + (k >> 1)
                     if x < w and y < h:
-                        rays.pixels[n, 0], rays.pixels[n, 1] = x, y
-                        rays.near[n], rays.far[n] = near, far
+                        pixels[n, 0], pixels[n, 1] = x, y
+                        nears[n], fars[n] = near, far
                         n += 1
     return n

@@ -134,24 +134,24 @@ def start_rays(rays, count, view):  # type: ignore[no-untyped-def]
     are then the queue."""
     kept = 0
     half = np.float32(0.5)
-    b, at = view.basis, view.intrinsics
+    b, at, origin, step = view.basis, view.intrinsics, view.origin, view.step
+    pixels, directions, light, queue = rays.pixels, rays.directions, rays.light, rays.queue
+    near, far, start, end, cursor = rays.near, rays.far, rays.start, rays.exit, rays.cursor
     for r in range(count):
-        u = (np.float32(rays.pixels[r, 0]) + half - at[2]) * at[0]
-        v = (at[3] - np.float32(rays.pixels[r, 1]) - half) * at[1]
+        u = (np.float32(pixels[r, 0]) + half - at[2]) * at[0]
+        v = (at[3] - np.float32(pixels[r, 1]) - half) * at[1]
         dx = b[0, 0] * u + b[0, 1] * v - b[0, 2]
         dy = b[1, 0] * u + b[1, 1] * v - b[1, 2]
         dz = b[2, 0] * u + b[2, 1] * v - b[2, 2]
         scale = np.float32(1.0) / np.sqrt(dx * dx + dy * dy + dz * dz)
-        direction = rays.directions[r]
-        direction[0], direction[1], direction[2] = dx * scale, dy * scale, dz * scale
-        entry, leave = clip_ray(view.origin, direction)
-        rays.start[r], rays.exit[r] = entry, min(leave, rays.far[r])
-        rays.cursor[r] = max(np.int32((rays.near[r] - entry) / view.step), np.int32(0))
-        light = rays.light[r]
-        light[0], light[1], light[2], light[3], light[4] = 1.0, 0.0, 0.0, 0.0, 0.0
-        light[5] = NOTHING
-        if leave > max(entry, rays.near[r]):
-            rays.queue[kept] = r
+        directions[r, 0], directions[r, 1], directions[r, 2] = dx * scale, dy * scale, dz * scale
+        entry, leave = clip_ray(origin, directions[r])
+        start[r], end[r] = entry, min(leave, far[r])
+        cursor[r] = max(np.int32((near[r] - entry) / step), np.int32(0))
+        light[r, 0], light[r, 1], light[r, 2] = 1.0, 0.0, 0.0
+        light[r, 3], light[r, 4], light[r, 5] = 0.0, 0.0, NOTHING
+        if leave > max(entry, near[r]):
+            queue[kept] = r
             kept += 1
     return kept
 
@@ -173,6 +173,7 @@ def fill(rays, lo, hi, view, radius, chunk):  # type: ignore[no-untyped-def]
     ox, oy, oz = view.origin[0] * cells, view.origin[1] * cells, view.origin[2] * cells
     step = view.step
     queue, directions, cursor = rays.queue, rays.directions, rays.cursor
+    starts, exits, first, taken = rays.start, rays.exit, rays.first, rays.taken
     xyz, distance = chunk.xyz, chunk.t
     total = np.int64(0)
     room = distance.shape[0] - VISIT
@@ -180,7 +181,7 @@ def fill(rays, lo, hi, view, radius, chunk):  # type: ignore[no-untyped-def]
         r = queue[lo]
         dx, dy, dz = directions[r, 0] * cells, directions[r, 1] * cells, directions[r, 2] * cells
         per_voxel = one / (max(abs(dx), abs(dy), abs(dz)) * step)
-        start, end, k = rays.start[r], rays.exit[r], cursor[r]
+        start, end, k = starts[r], exits[r], cursor[r]
         begin = total
         while total == begin:
             t = start + (np.float32(k) + half) * step
@@ -200,7 +201,7 @@ def fill(rays, lo, hi, view, radius, chunk):  # type: ignore[no-untyped-def]
             k += np.int32(VISIT)
             k += max(np.int32((np.float32(empty) - one) * per_voxel) - np.int32(1), zero)
         cursor[r] = k if t < end else np.int32(-1)
-        rays.first[lo], rays.taken[lo] = begin, total - begin
+        first[lo], taken[lo] = begin, total - begin
         lo += 1
     return total, lo
 
@@ -242,32 +243,33 @@ def absorb(rays, lo, hi, kept, view, chunk):  # type: ignore[no-untyped-def]
     Rays that go on are written to the queue from `kept` on; returns `kept` moved on.
     """
     one = np.float32(1.0)
+    cutoff = view.cutoff
+    queue, first, taken, cursor = rays.queue, rays.first, rays.taken, rays.cursor
+    light, answers, t = rays.light, chunk.answers, chunk.t
     for i in range(lo, hi):
-        r = rays.queue[i]
-        light = rays.light[r]
-        left, c0, c1, c2, d = light[0], light[1], light[2], light[3], light[4]
-        met = light[5]
-        for s in range(rays.first[i], rays.first[i] + rays.taken[i]):
-            answer = chunk.answers[s]
-            w = left * answer[0]
+        r = queue[i]
+        left, c0, c1, c2 = light[r, 0], light[r, 1], light[r, 2], light[r, 3]
+        d, met = light[r, 4], light[r, 5]
+        for s in range(first[i], first[i] + taken[i]):
+            w = left * answers[s, 0]
             left -= w
             if left < UNTOUCHED:
-                met = min(met, chunk.t[s])
-            c0 += w * answer[1]
-            c1 += w * answer[2]
-            c2 += w * answer[3]
-            d += w * chunk.t[s]
-            if left < view.cutoff:
+                met = min(met, t[s])
+            c0 += w * answers[s, 1]
+            c1 += w * answers[s, 2]
+            c2 += w * answers[s, 3]
+            d += w * t[s]
+            if left < cutoff:
                 break
-        if left < view.cutoff:
+        if left < cutoff:
             share = one / (one - left)
             c0, c1, c2, d = c0 * share, c1 * share, c2 * share, d * share
             left = np.float32(0.0)
-        elif rays.cursor[r] >= 0:
-            rays.queue[kept] = r
+        elif cursor[r] >= 0:
+            queue[kept] = r
             kept += 1
-        light[0], light[1], light[2], light[3], light[4] = left, c0, c1, c2, d
-        light[5] = met
+        light[r, 0], light[r, 1], light[r, 2], light[r, 3] = left, c0, c1, c2
+        light[r, 4], light[r, 5] = d, met
     return kept
 
 
