@@ -313,7 +313,7 @@ class Run:
         wall = time.perf_counter()
         with ProgressLine() as line:
             sections = learn_full_frame(
-                t, self.trainer, fitting, threads,
+                t, self.trainer, fitting,
                 lambda share: line.show(share, 0, time.perf_counter() - wall),
             )  # fmt: skip
         if not sections:
