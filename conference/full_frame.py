@@ -83,7 +83,7 @@ class Tracked:
 
 
 def learn_full_frame(trainset: TrainSet, trainer: Trainer, fitting: PersonalFitting | None,
-                     threads: int, progress: Callable[[float], None]) -> Sections:  # fmt: skip
+                     progress: Callable[[float], None]) -> Sections:  # fmt: skip
     """The sections `plate.*` and `torso.*` of an avatar; none where the set has no whole
     pictures."""
     stage = stage_of(trainset)
@@ -91,7 +91,7 @@ def learn_full_frame(trainset: TrainSet, trainer: Trainer, fitting: PersonalFitt
         return {}
     said = trained(trainset, trainer, fitting)
     lesson = lesson_of(trainset, stage, said.rotation, said.offset, said.expression)
-    torso = fit_torso(lesson, threads, progress)
+    torso = fit_torso(lesson, progress)
     return plate_sections(stage.framing, stage.plate()) | torso.to_sections()
 
 

@@ -71,7 +71,11 @@ class TorsoLayer:
     """[B, 1 + D] how the body's own numbers are guessed from the drivers."""
 
     def __post_init__(self) -> None:
-        count, b = self.drivers.shape[-1] if self.drivers.ndim == 2 else -1, len(self.own)
+        ranks = (self.drivers.ndim, self.uses.ndim, self.moves.ndim, self.shades.ndim,
+                 self.own.ndim, self.texture.ndim)  # fmt: skip
+        if ranks != (2, 1, 4, 4, 2, 3):
+            raise TorsoError("the parts of the torso have the wrong shapes")
+        count, b = self.drivers.shape[1], len(self.own)
         z, gh, gw = 1 + count + b, *self.moves.shape[2:4]
         w, h = self.framing.size
         (mx, my), top = self.region.margin, self.region.top

@@ -26,6 +26,7 @@ MARGIN = 0.12  # beside and below the picture, portrait widths
 OWN = 4  # numbers of the body's own
 STEPS, BATCH = 420, 10
 SHARP_STEPS, SHARP_BATCH = 48, 4
+SHARP_PX = 32e6  # pixels that the second round may draw: large pictures get fewer steps
 SPEAKS = 0.05  # opacity from which a row of some picture belongs to the torso
 LEAST = 0.02  # of the row must have it: not a few hairs
 SHARE = 0.02  # of the pictures must have a row for the torso to begin there
@@ -68,11 +69,15 @@ class Lesson:
 Progress = Callable[[float], None]
 
 
-def fit_torso(lesson: Lesson, threads: int, progress: Progress = lambda share: None,
+def fit_torso(lesson: Lesson, progress: Progress = lambda share: None,
               seed: int = 0) -> TorsoLayer:  # fmt: skip
-    """The torso of a lesson with at least two pictures; deterministic on one machine."""
+    """The torso of a lesson with at least two pictures; deterministic on one machine.
+
+    On one thread: with two it takes two thirds of the time on an idle machine, and several times
+    as long on a busy one, where torch's threads spin against the others.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         return _Fit(lesson, progress, seed).run()
     finally:
@@ -206,7 +211,9 @@ class _Fit:
         sharp = resized(texture[None], canvas.shape)[0].requires_grad_(True)
         optimiser = torch.optim.Adam([sharp], lr=2e-2, betas=(0.8, 0.95))
         order: list[int] = []
-        for step in range(SHARP_STEPS):
+        pixels = SHARP_BATCH * canvas.base[0].numel()
+        steps = int(np.clip(SHARP_PX / pixels, SHARP_STEPS // 2, SHARP_STEPS))
+        for step in range(steps):
             if len(order) < SHARP_BATCH:
                 order = self.rng.permutation(len(large)).tolist()
             batch, order = order[:SHARP_BATCH], order[SHARP_BATCH:]
@@ -218,8 +225,8 @@ class _Fit:
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            optimiser.param_groups[0]["lr"] = 2e-2 * 0.05 ** ((step + 1) / SHARP_STEPS)
-            self.progress(0.7 + 0.3 * (step + 1) / SHARP_STEPS)
+            optimiser.param_groups[0]["lr"] = 2e-2 * 0.05 ** ((step + 1) / steps)
+            self.progress(0.7 + 0.3 * (step + 1) / steps)
         return sharp.detach()
 
 
