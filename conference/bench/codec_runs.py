@@ -85,8 +85,8 @@ def run(profile: str, terms: Terms, faces: list[FaceParams], way: str, lag: int,
     share = sequence / len(faces)
     return Coded(
         np.array(decoded), float(np.mean(sizes)) * share * len(faces) * 8 / duration / 1000,
-        np.array(sizes), float(np.mean(bits)), np.array(encode_ms[WARM:]),
-        np.array(decode_ms[WARM:]), 1.0 - share,
+        np.array(sizes), float(np.mean(bits)), np.array(encode_ms[WARM:] or encode_ms),
+        np.array(decode_ms[WARM:] or decode_ms), 1.0 - share,
     )  # fmt: skip
 
 
