@@ -234,8 +234,11 @@ class Run:
         try:
             self._learn_whole(fitting)
         except KeyboardInterrupt:
-            announce("interrupted: this avatar is a head without its body")
+            announce("interrupted" if self.whole else
+                     "interrupted: this avatar is a head without its body")  # fmt: skip
             interrupted = True
+        except LocalError as error:  # a picture that is missing: the head is there all the same
+            announce(f"the avatar stays a head: {error}")
         size = self._write_avatar(scores)
         self._report(scores, size, interrupted)
         if not interrupted:
@@ -320,6 +323,7 @@ class Run:
             announce("no whole pictures in this training set: the avatar is a head alone (build "
                      "the set again for a body and a room)")  # fmt: skip
             return
+        self.whole = sections
         announce(f"body and room learned in {time.perf_counter() - wall:.0f} s")
         head = HeadRenderer(self.trainer.field, t.distance_m, t.scale, threads, self.device)
         try:
@@ -327,7 +331,6 @@ class Run:
             self.whole_score = score_full_frame(t, sections, head, model)
         finally:
             head.close()
-        self.whole = sections
 
     def _write_avatar(self, scores: dict[str, Likeness]) -> int:
         import numpy as np
