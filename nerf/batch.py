@@ -1,7 +1,7 @@
 """Pictures of many heads, or of one from many sides, asked for at once.
 
-The rule: one call, whatever draws. Triton takes all views of one shape of head and one size in a
-launch; every other backend takes them one by one. If Triton fails, the others go on without it.
+The rule: one call, whatever draws. Triton takes all views of one shape of head in a launch; every
+other backend takes them one by one. If Triton fails, the others go on without it.
 """
 
 from __future__ import annotations
@@ -66,13 +66,9 @@ class HeadBatch:
     def _together(self, views: Sequence[View]) -> list[Rendered]:
         out: dict[int, Rendered] = {}
         for members, renderer in self._groups:
-            sizes: dict[tuple[int, int], list[int]] = {}
-            for i, view in enumerate(views):
-                if view.avatar in members:
-                    size = (view.camera.width, view.camera.height)
-                    sizes.setdefault(size, []).append(i)
-            for which in sizes.values():
-                own = [_among(views[i], members.index(views[i].avatar)) for i in which]
+            which = [i for i, view in enumerate(views) if view.avatar in members]
+            own = [_among(views[i], members.index(views[i].avatar)) for i in which]
+            if own:
                 out |= dict(zip(which, renderer.render_batch(own), strict=True))
         return [out[i] for i in range(len(views))]
 

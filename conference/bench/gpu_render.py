@@ -23,7 +23,7 @@ from nerf.cpu.render import STEPS, CpuRenderer
 from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
 from nerf.gpu.floors import look_up_rate, matrix_rate, padding_of, work_of
-from nerf.gpu.renderer import BatchRenderer, Launch, TritonRenderer
+from nerf.gpu.renderer import BatchRenderer, Launch, TritonRenderer, launch_for
 from nerf.gpu.views import View
 from nerf.metrics import psnr
 from nerf.torch_backend import TorchRenderer
@@ -170,7 +170,7 @@ class Rendering:
         size = 512 if self.device.type == "cuda" else self.args.sizes[0]
         for count in self.args.batch:
             drawing = BatchRenderer([self.field] * min(count, 10), str(self.device),
-                                    launch=self._launch(), steps=self.steps)  # fmt: skip
+                                    steps=self.steps)  # fmt: skip
             views = [View(self.expressions[i % 16], self.poses[i % 16], self.camera(size),
                           avatar=i % min(count, 10)) for i in range(count)]  # fmt: skip
             for _ in range(self.warm):
@@ -217,7 +217,7 @@ class Rendering:
         size = 512 if self.device.type == "cuda" else self.args.sizes[0]
         view = View(self.expressions[0], self.poses[0], self.camera(size))
         found = []
-        for launch in LAUNCHES if self.device.type == "cuda" else LAUNCHES[:1]:
+        for launch in LAUNCHES if self.device.type == "cuda" else [launch_for(self.device)]:
             drawing = BatchRenderer([self.field], str(self.device), launch=launch,
                                     steps=self.steps)  # fmt: skip
             try:
@@ -265,6 +265,3 @@ class Rendering:
     def _draw(self, backend: RenderBackend, i: int, size: int) -> Any:
         backend.set_expression(self.expressions[i])
         return backend.render(self.poses[i], self.camera(size)).rgb
-
-    def _launch(self) -> Launch:
-        return Launch() if self.device.type == "cuda" else Launch(tile=4)

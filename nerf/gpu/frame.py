@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nerf.cpu.render import Rendered
 from nerf.gpu.views import VIEW
 
 SLOTS = 2  # frames of one shape under way
@@ -35,6 +36,7 @@ class Shape:
     tables: int
     """Distinct blended tables."""
     width: int
+    """Room for pictures of at most so many pixels, as `height`."""
     height: int
 
 
@@ -47,7 +49,7 @@ class Inputs:
     codes: NDArray[np.float32]
     """[T, B] table weights."""
     which: NDArray[np.int32]
-    """[V, 2] avatar and table of each view."""
+    """[V, 4] avatar, table, width and height of each view."""
     owners: NDArray[np.int32]
     """[T] avatar of each table."""
 
@@ -71,21 +73,21 @@ class Frame:
             host = torch.zeros(count, dtype=dtype, pin_memory=cuda)
             return host, torch.zeros(count, dtype=dtype, device=device)
 
-        self._host_up, up = pair(4 * (v * VIEW + t * rank + 2 * v + t), torch.uint8)
+        self._host_up, up = pair(4 * (v * VIEW + t * rank + 4 * v + t), torch.uint8)
         self._device_up = up
-        cuts = np.cumsum([0, v * VIEW, t * rank, 2 * v, t])
+        cuts = np.cumsum([0, v * VIEW, t * rank, 4 * v, t])
 
         def part(source: Tensor, i: int, dtype: torch.dtype, *size: int) -> Tensor:
             return source.view(dtype)[cuts[i] : cuts[i + 1]].view(*size)
 
         self.views = part(up, 0, torch.float32, v, VIEW)
         self.codes = part(up, 1, torch.float32, t, rank)
-        self.which = part(up, 2, torch.int32, v, 2)
+        self.which = part(up, 2, torch.int32, v, 4)
         self.owners = part(up, 3, torch.int32, t)
         self._inputs = Inputs(
             part(self._host_up, 0, torch.float32, v, VIEW).numpy(),
             part(self._host_up, 1, torch.float32, t, rank).numpy(),
-            part(self._host_up, 2, torch.int32, v, 2).numpy(),
+            part(self._host_up, 2, torch.int32, v, 4).numpy(),
             part(self._host_up, 3, torch.int32, t).numpy(),
         )
         self.tables = torch.zeros(t, entries, 4, dtype=precision, device=device)
@@ -138,13 +140,14 @@ class Frame:
             self._host_down.copy_(self._device_down, non_blocking=True)
             self._done.record()
 
-    def finish(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32],
-                              NDArray[np.int32]]:  # fmt: skip
-        """Wait, then colours [V, H, W, 3], coverage and depth [V, H, W], samples [V]: views."""
+    def finish(self) -> list[Rendered]:
+        """Wait, then the pictures, in the frame's own memory."""
         if self._done is not None:
             self._done.synchronize()
         depth, counters, rgb, alpha = self._arrays
-        return rgb, alpha, depth, counters[:, 2]
+        sizes = self._inputs.which[:, 2:]
+        return [Rendered(rgb[i, :h, :w], alpha[i, :h, :w], depth[i, :h, :w], int(counters[i, 2]))
+                for i, (w, h) in enumerate(sizes)]  # fmt: skip
 
     def memory(self) -> int:
         """Bytes on the device."""

@@ -42,6 +42,9 @@ class Launch:
     """Registers per thread, at most; None leaves it to the compiler."""
     tile: int = 16
     """Pixels per edge of the tiles in which rays are found."""
+    grain: int = 64
+    """Pixels to a multiple of which a frame's room is rounded up: a head that comes nearer does
+    not need memory and a graph of its own for each width."""
 
 
 class BatchRenderer:
@@ -57,7 +60,7 @@ class BatchRenderer:
         self.fields = list(fields)
         self.config, self.sizes, self.cells = config, sizes_of(config), cells
         self.device = torch.device(device)
-        self.launch = launch or Launch()
+        self.launch = launch or launch_for(self.device)
         self.step, self.cutoff, self.precision = 1.0 / steps, cutoff, precision
 
         def stack(arrays: list[np.ndarray], dtype: torch.dtype) -> Tensor:
@@ -78,23 +81,26 @@ class BatchRenderer:
         self._turn = 0
 
     def submit(self, views: Sequence[View]) -> Frame:
-        """Queue a picture of each view, all of one size; `collect` waits for them.
+        """Queue a picture of each view; `collect` waits for them.
 
         At most `SLOTS` frames may be submitted and not yet collected.
         """
         if not views:
             raise ValueError("there is no view to draw")
-        camera = views[0].camera
-        if any((v.camera.width, v.camera.height) != (camera.width, camera.height) for v in views):
-            raise ValueError("views drawn in one launch must have one size")
+        grain = self.launch.grain
+        width, height = (
+            -(-max(sides) // grain) * grain
+            for sides in zip(*[(v.camera.width, v.camera.height) for v in views], strict=True)
+        )
         keys = [(v.avatar, np.asarray(v.expression, np.float32).tobytes()) for v in views]
         distinct = list(dict.fromkeys(keys))  # two views of one expression share a blended table
-        shape = Shape(len(views), len(distinct), camera.width, camera.height)
+        shape = Shape(len(views), len(distinct), width, height)
         frame = self._frame(shape)
         place = frame.begin()
         for i, (view, key) in enumerate(zip(views, keys, strict=True)):
             pack_view(view, self.fields[view.avatar].cube, place.views[i])
-            place.which[i] = view.avatar, distinct.index(key)
+            size = view.camera.width, view.camera.height
+            place.which[i] = view.avatar, distinct.index(key), *size
         for t, (avatar, _) in enumerate(distinct):
             place.owners[t] = avatar
             place.codes[t] = self.fields[avatar].code(views[keys.index(distinct[t])].expression)
@@ -104,13 +110,14 @@ class BatchRenderer:
     def collect(self, frame: Frame, *, copy: bool = True) -> list[Rendered]:
         """The pictures of a submitted frame. Without `copy` they lie in the frame's own (pinned)
         memory and last until `SLOTS` further frames are submitted."""
-        rgb, alpha, depth, samples = frame.finish()
+        pictures = frame.finish()
         if copy:
-            rgb, alpha, depth = rgb.copy(), alpha.copy(), depth.copy()
-        return [Rendered(rgb[i], alpha[i], depth[i], int(samples[i])) for i in range(len(rgb))]
+            pictures = [Rendered(p.rgb.copy(), p.alpha.copy(), p.depth.copy(), p.samples)
+                        for p in pictures]  # fmt: skip
+        return pictures
 
     def render_batch(self, views: Sequence[View]) -> list[Rendered]:
-        """A picture of each view, all of one size, drawn in one launch."""
+        """A picture of each view, drawn in one launch; room is that of the largest."""
         return self.collect(self.submit(views))
 
     def memory(self) -> int:
@@ -154,6 +161,11 @@ class BatchRenderer:
             TAP=z.tap, WEIGHTS=z.weights, S=at.block, SEEKS=at.seeks, num_warps=at.warps,
             maxnreg=at.registers,
         )  # fmt: skip
+
+
+def launch_for(device: torch.device) -> Launch:
+    """The cut for a device; the interpreter is quickest with no tile for nothing."""
+    return Launch() if device.type == "cuda" else Launch(tile=8, grain=1)
 
 
 def programs_per_view(device: torch.device, launch: Launch, shape: Shape) -> int:

@@ -19,22 +19,23 @@ from nerf.gpu.network import OUT, forward
 
 
 @triton.jit
-def find(views, avatar_of, fine, coarse, queue, queue_k, counters, rgb, alpha, depth,
+def find(views, which, fine, coarse, queue, queue_k, counters, rgb, alpha, depth,
          W, HT, dt, G: tl.constexpr, TILE: tl.constexpr):  # fmt: skip
     """Queue the rays of each view that meet an occupied voxel; the others show the background.
 
     `queue`, `queue_k` int32 [V, H·W]: pixel and first lattice index; `counters` int32 [V, 4]: rays
-    queued, rays taken, samples. A program looks at TILE × TILE pixels of view `program_id(1)`.
+    queued, rays taken, samples. `which` int32 [V, 4]: a view's avatar, table, width and height, at
+    most W and HT, the room for it. A program looks at TILE × TILE pixels of view `program_id(1)`.
     """
     v = tl.program_id(1)
     tiles = tl.cdiv(W, TILE)
     lane = tl.arange(0, TILE * TILE)
     x = (tl.program_id(0) % tiles) * TILE + lane % TILE
     y = (tl.program_id(0) // tiles) * TILE + lane // TILE
-    shown = (x < W) & (y < HT)
+    shown = (x < tl.load(which + 4 * v + 2)) & (y < tl.load(which + 4 * v + 3))
     pixel = tl.where(shown, y * W + x, 0)
     view = views + v * VIEW
-    a = tl.load(avatar_of + 2 * v).to(tl.int64)
+    a = tl.load(which + 4 * v).to(tl.int64)
     ox, oy, oz = tl.load(view), tl.load(view + 1), tl.load(view + 2)
     dx, dy, dz = ray(view, pixel, W)
     near, far = clip(ox, oy, oz, dx, dy, dz)
@@ -64,19 +65,19 @@ def find(views, avatar_of, fine, coarse, queue, queue_k, counters, rgb, alpha, d
 
 
 @triton.jit
-def shade(views, avatar_of, tables, weights, levels, fine, coarse, queue, queue_k, counters,
+def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, counters,
           rgb, alpha, depth, W, HT, dt, cutoff, entries, G: tl.constexpr, L: tl.constexpr,
           H: tl.constexpr, LAYERS: tl.constexpr, TAP: tl.constexpr, WEIGHTS: tl.constexpr,
           S: tl.constexpr, SEEKS: tl.constexpr):  # fmt: skip
     """Shade the queued rays of view `program_id(1)`, S at a time.
 
-    `tables` [T, E, 4] blended tables, `weights` [A, WEIGHTS] packed networks, `avatar_of` int32
-    [V, 2] which of either a view uses. Rays make at most SEEKS steps through the grid per turn.
+    `tables` [T, E, 4] blended tables, `weights` [A, WEIGHTS] packed networks. Rays make at most
+    SEEKS steps through the grid per turn.
     """
     v = tl.program_id(1)
     view = views + v * VIEW
-    a = tl.load(avatar_of + 2 * v).to(tl.int64)
-    table = tables + tl.load(avatar_of + 2 * v + 1).to(tl.int64) * entries * 4
+    a = tl.load(which + 4 * v).to(tl.int64)
+    table = tables + tl.load(which + 4 * v + 1).to(tl.int64) * entries * 4
     net = weights + a * WEIGHTS
     fine = fine + a * G * G * G
     coarse = coarse + a * (G // 4) * (G // 4) * (G // 4)

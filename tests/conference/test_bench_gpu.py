@@ -45,6 +45,6 @@ def test_interpreted_it_runs_all_of_its_code(tmp_path: Path) -> None:
     assert {"gpu.render.triton.4.p50", "gpu.render.torch.4.p95", "gpu.render.cpu.4.p50",
             "gpu.render.4.torch_over_triton", "gpu.floor.4.look_ups_share", "gpu.batch.2.rate",
             "gpu.memory.triton", "gpu.quality.triton.psnr_to_cpu",
-            "gpu.tune.32.2.2.2.None"} <= set(rows)  # fmt: skip
+            "gpu.tune.64.4.2.3.None"} <= set(rows)  # fmt: skip
     assert rows["gpu.quality.triton.psnr_to_torch"] > 40
     assert "interpreter" in json.loads(out.read_text())["hardware"]

@@ -24,10 +24,12 @@ DEVICE = triton_device()
 from nerf.gpu.renderer import BatchRenderer, Launch, TritonRenderer  # noqa: E402
 from nerf.gpu.views import View  # noqa: E402
 
-LAUNCH = Launch(block=128, tile=8) if DEVICE == "cpu" else Launch()
+LAUNCH = Launch(block=128, tile=8, grain=1) if DEVICE == "cpu" else Launch()
 STEPS = 24
 EXPRESSION = np.random.default_rng(2).random(46)
 POSE = head_pose((0.1, -0.3, 0.05), 0.5)
+AWAY = POSE.copy()
+AWAY[2, 3] = 5.0  # behind the camera
 SKY = (0.2, 0.5, 1.0)
 DEEP = FieldConfig(resolutions=(5, 9, 14, 23, 30), log2_sizes=(12, 9, 9, 9, 9), blended_levels=5,
                    rank=2, hidden=24, density_layers=2, color_layers=2, geometry=20)  # fmt: skip
@@ -83,9 +85,9 @@ def test_rays_end_where_nothing_shows_through() -> None:
 def test_many_heads_and_views_in_one_launch_equal_single_pictures() -> None:
     fields = [holey(0), holey(1)]
     other = head_pose((0.0, 0.4, 0.0), 0.5)
-    views = [View(EXPRESSION, POSE, camera(5), SKY, avatar=0),
-             View(EXPRESSION, other, camera(5), SKY, avatar=1),
-             View(EXPRESSION, other, camera(5), SKY, avatar=0)]  # fmt: skip
+    views = [View(EXPRESSION, POSE, camera(4), SKY, avatar=0),
+             View(EXPRESSION, other, camera(4), SKY, avatar=1),
+             View(EXPRESSION, other, camera(4), SKY, avatar=0)]  # fmt: skip
     batch = BatchRenderer(fields, DEVICE, steps=STEPS, launch=LAUNCH)
     together = batch.render_batch(views)
     for view, picture in zip(views, together, strict=True):
@@ -107,24 +109,39 @@ def test_a_frame_may_be_submitted_while_another_is_under_way() -> None:
 
 def test_looking_away_shows_the_background_alone() -> None:
     ours = TritonRenderer(holey(), DEVICE, steps=STEPS, launch=LAUNCH)
-    away = POSE.copy()
-    away[2, 3] = 5.0  # behind the camera
-    picture = ours.render(away, camera(5), SKY)
+    picture = ours.render(AWAY, camera(5), SKY)
     assert picture.samples == 0
     assert (picture.rgb == np.rint(np.array(SKY) * 255)).all()
     assert not picture.alpha.any()
     assert not picture.depth.any()
     one = ours.batch.memory()
     for size in range(3, 10):  # the memory of old sizes is given back
-        assert ours.render(away, camera(size), SKY).rgb.shape == (size, size, 3)
+        assert ours.render(AWAY, camera(size), SKY).rgb.shape == (size, size, 3)
     assert ours.batch.memory() < 4.1 * one
 
 
-def test_unequal_heads_or_sizes_are_refused() -> None:
+def test_sizes_share_their_room() -> None:
+    launch = dataclasses.replace(LAUNCH, grain=8)
+    batch = BatchRenderer([holey()], DEVICE, steps=STEPS, launch=launch)
+    wide = Camera(8.0, 8.0, 3.0, 1.0, 7, 3)
+    a, b = batch.render_batch([View(EXPRESSION, POSE, wide), View(EXPRESSION, POSE, camera(5))])
+    room = batch.memory()
+    tight = BatchRenderer([holey()], DEVICE, steps=STEPS, launch=LAUNCH)
+    for picture, own in ((a, wide), (b, camera(5))):
+        alone = tight.render_batch([View(EXPRESSION, POSE, own)])[0]
+        assert picture.rgb.shape == (own.height, own.width, 3)
+        np.testing.assert_array_equal(picture.rgb, alone.rgb)
+        np.testing.assert_array_equal(picture.alpha, alone.alpha)
+        np.testing.assert_array_equal(picture.depth, alone.depth)
+    batch.render_batch([View(EXPRESSION, AWAY, camera(6)), View(EXPRESSION, AWAY, camera(8))])
+    assert batch.memory() == room  # neither memory nor a graph for a head that came nearer
+    batch.render_batch([View(EXPRESSION, AWAY, camera(9))] * 2)
+    assert batch.memory() > room
+
+
+def test_unequal_heads_are_refused() -> None:
     with pytest.raises(ValueError, match="same configuration"):
         BatchRenderer([holey(), holey(0, dataclasses.replace(SMALL, hidden=8))], DEVICE)
     batch = BatchRenderer([holey()], DEVICE)
-    with pytest.raises(ValueError, match="one size"):
-        batch.submit([View(EXPRESSION, POSE, camera(5)), View(EXPRESSION, POSE, camera(6))])
     with pytest.raises(ValueError, match="no view"):
         batch.submit([])
