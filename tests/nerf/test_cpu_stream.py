@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -197,3 +202,24 @@ def test_light_behind_the_cutoff_is_not_the_backgrounds() -> None:
     left = rays.light[:, 0]
     assert (left == 0).any()
     assert not ((left > 0) & (left < 0.2)).any()
+
+
+PLAIN_PROCESSOR = """
+from llvmlite import binding
+binding.get_host_cpu_features = dict
+from nerf.cpu.vectors import LANES, ROWS
+assert (LANES, ROWS) == (8, 4)
+from tests.nerf import test_cpu_stream as tests
+for config in tests.CONFIGS[:2]:
+    tests.test_look_up_equals_reference(config)
+    tests.test_shading_equals_the_networks_of_the_reference(config)
+"""
+
+
+def test_a_processor_without_wide_vectors_computes_the_same(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", PLAIN_PROCESSOR], env=environment, text=True,
+                          cwd=Path(__file__).parents[2], capture_output=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
