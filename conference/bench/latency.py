@@ -94,7 +94,8 @@ def individual(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     from conference.outgoing import tracker_of
     from nerf.renderer import load_head
     from quic_transport.avatar_file import load_avatar
-    from quic_transport.codec import FaceDecoder, FaceEncoder
+    from quic_transport.codec import PROFILES, Terms
+    from quic_transport.codec.rc_tables import from_sections as tables_of
     from sender.extractor import open_extractor
     from sender.personal.extractor import PersonalExtractor
     from sender.personal.model import from_sections
@@ -121,7 +122,9 @@ def individual(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     if len(tracked) < WARM + 2:
         raise LocalError(f"{args.clip} shows a face in {len(tracked)} of {len(frames)} frames: "
                          "the bench needs one throughout")  # fmt: skip
-    encoder, decoder = FaceEncoder(avatar.meta.bounds), FaceDecoder(avatar.meta.bounds)
+    profile = PROFILES["eg0" if tables_of(avatar.sections) is None else "rc"]  # as a call does
+    terms = Terms(avatar.meta.bounds, avatar.sections)
+    encoder, decoder = profile.encoder(terms, gop=0), profile.decoder(terms)
     coded: list[Any] = []
     out["encode"] = timed(lambda i: coded.append(encoder.encode(tracked[i])), len(tracked))
     decoded: list[Any] = []
@@ -163,8 +166,9 @@ def call(args: argparse.Namespace, folder: Path) -> tuple[
     receive = [*base, "receive", "--listen", "127.0.0.1:0", "--once", "--size", str(args.size),
                "-o", str(folder / "call.mp4"), "--stats", str(folder / "receiver.json"),
                "--trace", str(folder / "receiver.jsonl")]  # fmt: skip
-    send = [*base, "send", "--source", str(args.clip), "--avatar", str(args.avatar),
-            "--fps", f"{args.fps:g}", "--seconds", f"{args.seconds:g}",
+    send = [*base, "send", "--share-avatar", "--source", str(args.clip),
+            "--avatar", str(args.avatar), "--fps", f"{args.fps:g}",
+            "--seconds", f"{args.seconds:g}",
             "--trace", str(folder / "sender.jsonl")]  # fmt: skip
     for flag in ("extractor", "models"):
         if getattr(args, flag) is not None:

@@ -19,6 +19,7 @@ from nerf.camera import portrait_camera
 from nerf.train import PRESETS
 from nerf.trainset import TrainSet, portrait_poses, read_trainset, write_trainset
 from quic_transport.avatar_file import load_avatar
+from quic_transport.codec.rc_tables import from_sections as tables_of
 from sender.personal.model import from_sections
 from tests.conference.personal.painted import measured
 from tests.nerf.heads import SMALL
@@ -74,6 +75,7 @@ def test_the_personal_tracker_lies_between_the_general_one_and_the_ceiling(
     model = from_sections(avatar.sections)
     assert model is not None
     assert model.misfit[1] > model.misfit[0] > 0
+    assert tables_of(avatar.sections) is not None
     again = tmp_path / "cut"
     cut_trainset(painted_set, 0.0, again, model)
     moved = read_trainset(again)
