@@ -72,6 +72,8 @@ def main(argv: list[str]) -> int:
         print("\n".join(log_lines(read_log(log_path())) or ["no calls yet"]))
         return 0
     from conference.incoming import ReceiveOptions
+    from quic_transport.invite import parse_address
+    from quic_transport.tokens import forget_token
     from receiver.pose_control import View
 
     background = args.background if args.frame == "full" else None
@@ -86,7 +88,10 @@ def main(argv: list[str]) -> int:
             call = reach(args, party, interrupt, status)
             if call is None:
                 return 0
-            return talk(args, call, face, options, interrupt, status)
+            code = talk(args, call, face, options, interrupt, status)
+            if args.listen is not None:
+                forget_token(parse_address(args.listen)[1])
+            return code
         finally:
             if face is not None:
                 face.close()
@@ -115,8 +120,9 @@ def bring(args: argparse.Namespace, status: StatusLine) -> tuple[OutgoingFace | 
     data = public_bytes(avatar)  # the personal tracker stays here
     place = args.frame == "full" and "plate.framing" in avatar.sections
     face = OutgoingFace(
-        SendOptions(source=args.source, seconds=args.seconds, place=place), avatar.meta, personal
-    )
+        SendOptions(source=args.source, seconds=args.seconds, place=place), avatar.meta, personal,
+        avatar.sections,
+    )  # fmt: skip
     status.show("warming up the tracker", time.monotonic())
     face.warm_up()
     offer = face.offer(avatar_id(data), len(data))
@@ -131,6 +137,7 @@ def reach(
     from quic_transport.endpoint import connect, serve
     from quic_transport.invite import Invite, parse_address
     from quic_transport.limits import Limits
+    from quic_transport.tokens import forget_token, lasting_token
 
     limits = Limits(latency_budget_s=args.latency_budget / 1000)
     if args.to is not None:
@@ -138,7 +145,8 @@ def reach(
         status.show(f"calling {invite.address}", time.monotonic())
         return connect(invite, party=party, limits=limits, qlog=args.qlog)
     host, port = parse_address(args.listen)
-    listener = serve(host, port, party=party, limits=limits, qlog=args.qlog)
+    token = lasting_token(port)
+    listener = serve(host, port, party=party, token=token, limits=limits, qlog=args.qlog)
     announce(f"invite: {listener.invite}")
     announce("waiting for a call; whoever has the invite can call (Ctrl-C ends)")
     while not interrupt.requested:
@@ -146,6 +154,7 @@ def reach(
         if call is not None:
             return call
     listener.close()
+    forget_token(port)
     return None
 
 

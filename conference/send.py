@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from conference.statistics import print_report, report_json, write_json
 from conference.terminal import Interrupt, StatusLine, announce
 from quic_transport.errors import AvatarFileError, LocalError
+from quic_transport.offer import DATAGRAM, MODES
 
 PLATE_FRAMING = "plate.framing"  # the section of an avatar that has a whole picture
 
@@ -52,6 +53,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="full: the head's place in the picture is sent too (if the avatar has a body); head: "
         "as in the paper",
     )
+    add(
+        "--share-avatar",
+        action="store_true",
+        help="your consent: hand your avatar to the receiver if it has none of you yet",
+    )
+    add(
+        "--mode",
+        choices=MODES,
+        default=DATAGRAM,
+        help="how frames cross: datagram (default), stream (the paper's), stream-per-gop",
+    )
+    add(
+        "--latency-budget",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="a frame may wait so long to share a packet with others; 50 saves a third of the wire",
+    )
+    add("--qlog", type=Path, metavar="DIR", help="write QUIC's own log (qlog) there")
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
     add("--seconds", type=float, metavar="N", help="hang up after so many seconds")
     add("--stats", type=Path, metavar="FILE.json", help="write the final table as JSON")
@@ -66,6 +86,8 @@ def main(argv: list[str]) -> int:
         raise LocalError(f"--fps must lie in 1..60, not {args.fps:g}")
     if args.seconds is not None and not args.seconds > 0:
         raise LocalError(f"--seconds must be positive, not {args.seconds:g}")
+    if not 0 <= args.latency_budget <= 500:
+        raise LocalError(f"--latency-budget must lie in 0..500 ms, not {args.latency_budget:g}")
     from conference.exchange import Exchange
     from conference.outgoing import FaceWish, OutgoingFace, Sending, SendOptions
     from quic_transport.avatar_file import (
@@ -76,6 +98,7 @@ def main(argv: list[str]) -> int:
     )
     from quic_transport.endpoint import Party, connect
     from quic_transport.invite import Invite
+    from quic_transport.limits import Limits
     from sender.personal.model import from_sections
 
     invite = Invite.parse(args.to)
@@ -87,7 +110,8 @@ def main(argv: list[str]) -> int:
     data = public_bytes(avatar)  # the personal tracker stays here
     options = SendOptions(
         source=args.source, fps=args.fps, extractor=args.extractor, models=args.models,
-        codec=args.codec, payload_kbps=args.payload_kbps, seconds=args.seconds, trace=args.trace,
+        codec=args.codec, payload_kbps=args.payload_kbps, mode=args.mode,
+        seconds=args.seconds, trace=args.trace,
         place=args.frame == "full" and PLATE_FRAMING in avatar.sections,
         face=FaceWish.parse(args.face),
     )  # fmt: skip
@@ -97,8 +121,10 @@ def main(argv: list[str]) -> int:
             status.show("warming up the tracker", time.monotonic())
             face.warm_up()
             status.show(f"calling {invite.address}", time.monotonic())
-            party = Party(offer=face.offer(avatar_id(data), len(data)), avatar=data)
-            exchange = Exchange(connect(invite, party=party))
+            shared = data if args.share_avatar else None
+            party = Party(offer=face.offer(avatar_id(data), len(data)), avatar=shared)
+            limits = Limits(latency_budget_s=args.latency_budget / 1000)
+            exchange = Exchange(connect(invite, party=party, limits=limits, qlog=args.qlog))
             try:
                 if not wait_until_ready(exchange, interrupt, status):
                     exchange.close("the sender left")

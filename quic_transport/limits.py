@@ -5,12 +5,27 @@ The rule: nothing that a peer can make grow is without a number here.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quic_transport.codec import PROFILES
+from quic_transport.errors import LocalError
 
 MAX_AVATAR_BYTES = 64 * 2**20
 """What a receiver accepts by default. The largest trained heads have about 30 MB."""
+
+
+def give_up_s(env: Mapping[str, str] = os.environ) -> float:
+    """FACEWIRE_GIVE_UP, or 30 seconds; LocalError if that is no time."""
+    text = env.get("FACEWIRE_GIVE_UP", "30")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 3600.0:
+        raise LocalError(f"FACEWIRE_GIVE_UP is 1 to 3600 seconds of silence, not {text!r}")
+    return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +45,8 @@ class Limits:
     path is behind, seconds."""
     hello_timeout_s: float = 15.0
     """How long the peer may take to say hello, seconds: 12 kbps carry one in four."""
-    peer_timeout_s: float = 30.0
-    """A peer that is silent this long is lost, seconds; pings come every 1-2 s."""
+    peer_timeout_s: float = field(default_factory=give_up_s)
+    """A peer that is silent this long is lost, seconds; until then the call tries to come back."""
     linger_s: float = 1.0
     """How long a goodbye waits until the peer has everything, seconds."""
     datagram_linger_s: float = 0.1

@@ -92,6 +92,11 @@ class Listener:
         except TimeoutError:
             return None
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are at present, strangers included."""
+        return self._server.connections
+
     def close(self) -> None:
         """Hang up, free the port and the thread. May be called twice."""
         self._calls.close()

@@ -32,6 +32,8 @@ from quic_transport.limits import Limits, RateLimit
 from quic_transport.offer import DATAGRAM, Offer, Reason, Refusal, clip_sentence
 from quic_transport.outbound import CONTROL_STREAM, Outbound, Progress, StreamData
 
+UNHEARD_S = 1.5
+
 
 class Session:
     """One side of one call."""
@@ -269,6 +271,9 @@ class Session:
             self._heartbeat.pardon(now - self._timer_at, now)
         self._timer_at = None
         if self._deadline is not None and now >= self._deadline:
+            quiet = self.quiet_s(now)
+            if self.state is State.CLOSING and quiet > UNHEARD_S:  # nobody hears our goodbye
+                self._end = ev.CallEnded.silence(round(quiet, 1))
             self._finish(self._end or ev.CallEnded.no_hello(self.limits.hello_timeout_s))
         if self._heartbeat is None or self.state is not State.OPEN:
             return
@@ -338,7 +343,7 @@ class Session:
                 self._handle_bye(message.sentence, now)
             case msg.AvatarRequest():
                 if not self._outbound.avatar_requested(message):
-                    why = "the sender does not hand out its avatar; the receiver must have it"
+                    why = "the sender does not hand out its avatar without consent (--share-avatar)"
                     self.refuse(Reason.AVATAR, why, now)
             case msg.Ready():
                 self._events.append(ev.PeerReady())

@@ -36,6 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "FACEWIRE_CACHE": str(folder / "cache"),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'datasets'}",
         "PYTHONWARNINGS": "default",
+        "FACEWIRE_GIVE_UP": "3",
     }
 
 
@@ -104,7 +105,8 @@ def call(
     try:
         invite = receiver.wait_for("invite: ").split()[-1]
         sender = Process(
-            environment, "send", "--source", tiny.clip, "--avatar", tiny.avatar, "--to", invite,
+            environment, "send", "--share-avatar", "--source", tiny.clip,
+            "--avatar", tiny.avatar, "--to", invite,
             "--seconds", seconds, "--stats", tmp_path / "sender.json",
         )  # fmt: skip
         processes.append(sender)

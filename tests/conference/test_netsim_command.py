@@ -58,7 +58,8 @@ def test_replay_carries_a_real_call(
         "replay", "1mbps", "--delay", "25", "--loss", "0.02", "--seed", "1", "--stats", str(path),
         "--", "facewire", "receive", "--listen", "127.0.0.1:0", "--once", "--size", "32",
         "-o", str(tmp_path / "out.mp4"),
-        "--", "facewire", "send", "--source", str(tiny.clip), "--avatar", str(tiny.avatar),
+        "--", "facewire", "send", "--share-avatar", "--source", str(tiny.clip),
+        "--avatar", str(tiny.avatar),
         "--to", "INVITE", "--seconds", "1.5", "--stats", str(sender),
     ])  # fmt: skip
     out = capfd.readouterr().out

@@ -10,6 +10,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -102,6 +103,8 @@ class Simulation:
         session = self.sessions[side]
         for out in session.data_to_send(self.local(side)):
             self._transmit(side, out.stream_id, out.data, out.end)
+        while (datagram := session.datagram_to_send(self.local(side))) is not None:
+            self.at(self.now + self._delay, partial(self._arrive_datagram, 1 - side, datagram))
         while (event := session.next_event()) is not None:
             self.events[side].append(event)
             self._owner(session, event, self.local(side))
@@ -157,6 +160,11 @@ class Simulation:
         self.sessions[peer].receive(stream, data, end, self.local(peer))
         self.at(self.now + self._delay, lambda: self._ack(side, stream, stop))
         self.pump(peer)
+
+    def _arrive_datagram(self, side: int, data: bytes) -> None:
+        if not self.cut:
+            self.sessions[side].receive_datagram(data, self.local(side))
+            self.pump(side)
 
     def _ack(self, side: int, stream: int, stop: int) -> None:
         if self.cut:
