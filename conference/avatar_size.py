@@ -122,7 +122,7 @@ def in_order(sections: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[n
         for k, beginnings in enumerate((FIRST[:1], FIRST[1:], SCENE)):
             if name.startswith(beginnings):
                 return 1 + k
-        return 6 if name.startswith(LAST) else 4 if name.startswith(HEAD) else 5
+        return 6 if name.startswith(LAST) else 5 if name.startswith(HEAD) else 4
 
     return {name: sections[name] for name in sorted(sections, key=rank)}  # equals stay in order
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from conference.exchange import FINAL_SEEN, MEDIA_ORIGIN, NO_FACE_SINCE, Exchange
+from conference.exchange import FINAL_SEEN, MEDIA_ORIGIN, NO_FACE_SINCE
+from conference.incoming_face import IncomingFace
 from conference.reference import ReferenceMeter
 from conference.statistics import (
     CallReport,
@@ -21,17 +22,13 @@ from conference.statistics import (
     rates_of,
     unpack_latency,
 )
-from conference.terminal import Interrupt, StatusLine
-from quic_transport.avatar_file import decode_avatar
-from quic_transport.codec import PROFILES, Terms
-from quic_transport.errors import AvatarFileError, FacewireError, LocalError
+from conference.terminal import StatusLine
+from quic_transport.errors import FacewireError, LocalError
 from quic_transport.events import FrameReceived
 from quic_transport.fifo import EndOfStream
-from quic_transport.offer import Offer, Reason
 from quic_transport.timeline import Timeline
 from receiver.cadence import Cadence, CadenceSettings
 from receiver.display import Picture, Sink, WindowSink, file_sink, window_available
-from receiver.head import Head, open_head
 from receiver.pipeline import ReceivePipeline
 from receiver.playout import PlayoutBuffer, PlayoutSettings
 from receiver.pose_control import KEY_HELP, PoseControl, View
@@ -93,65 +90,6 @@ def open_sink(options: ReceiveOptions, fps: float, status: StatusLine) -> Sink:
     return file_sink(path, fps)
 
 
-class IncomingFace:
-    """The peer's head, ready to be drawn."""
-
-    head: Head
-    offer: Offer
-
-    def __init__(
-        self, options: ReceiveOptions, exchange: Exchange, interrupt: Interrupt, status: StatusLine
-    ) -> None:
-        self.options = options
-        self.exchange = exchange
-        self.interrupt = interrupt
-        self.status = status
-
-    def prepare(self) -> bool:
-        """Get the avatar, check it, load it and warm it up; False if the call ended first."""
-        offer = self.exchange.call.peer.offer
-        if offer is None:
-            self.exchange.call.refuse(Reason.ROLES, "the caller sends no face")
-            raise LocalError("the caller sends no face: nothing can be drawn")
-        self.offer = offer
-        self.status.say(f"{offer.name} calls")
-        while self.exchange.avatar is None:
-            if self.interrupt.requested or self.exchange.over:
-                return False
-            self.exchange.wait(lambda: self.exchange.avatar is not None, 0.2)
-            progress, now = self.exchange.progress, time.monotonic()
-            if progress is not None and self.status.due(now):
-                share = 100 * progress.done / progress.total
-                self.status.show(f"receiving the head of {offer.name}: {share:.0f} %", now)
-        self._load(self.exchange.avatar.data)
-        return not self.exchange.over
-
-    def _load(self, data: bytes) -> None:
-        try:
-            avatar = decode_avatar(data)
-            terms = Terms(self.offer.bounds, avatar.sections)
-            self.decoder = PROFILES[self.offer.profile].decoder(terms)
-            wish = self.options.background
-            self.head = open_head(avatar, self.options.size, self.options.threads, wish)
-            if wish is not None and not self.head.whole:
-                self.status.say(f"the avatar of {self.offer.name} is a head alone: shown on white")
-        except AvatarFileError as error:
-            self.exchange.call.refuse(Reason.AVATAR, f"your avatar cannot be used: {error}")
-            raise
-        meta = avatar.meta
-        mismatch = self.offer.mismatch(meta.schema, meta.extractor, meta.bounds)
-        if mismatch is not None:
-            self.exchange.call.refuse(Reason.BOUNDS, mismatch)
-            raise AvatarFileError(f"the call was refused: {mismatch}")
-        self.status.show("warming up the renderer", time.monotonic())
-        self.head.warm_up()
-        fps = self.options.fps
-        if fps is None:
-            fps = 0.0 if self.options.reference is not None else self.offer.fps
-        if fps > 0:
-            self.head.keep(fps)
-
-
 class Receiving:
     """An incoming face at work in a call."""
 
@@ -175,7 +113,7 @@ class Receiving:
             clock=time.monotonic,
             to_local=call.to_our_clock,
         )
-        self._pipeline = ReceivePipeline(self._stream, face.head.draw)
+        self._pipeline = ReceivePipeline(self._stream, lambda p, pose: face.head.draw(p, pose))
         self._first_capture: float | None = None
         self._first_shown: float | None = None
         self._last_capture = 0.0
@@ -227,6 +165,7 @@ class Receiving:
             except LocalError as error:  # the disk is full, ...
                 self._sink_failure = error
                 self._left = True
+            self._face.look_for_rest()
             now = time.monotonic()
             if status.due(now):
                 status.show(self.line(), now)

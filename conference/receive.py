@@ -161,7 +161,8 @@ def numbered(options: ReceiveOptions, number: int) -> ReceiveOptions:
 def receive_call(call: Call, options: ReceiveOptions, interrupt: Interrupt) -> None:
     """One call from its opening to its table; FacewireError if it ended otherwise than wished."""
     from conference.exchange import Exchange
-    from conference.incoming import IncomingFace, Receiving
+    from conference.incoming import Receiving
+    from conference.incoming_face import IncomingFace
 
     exchange = Exchange(call)
     with StatusLine() as status:

@@ -12,7 +12,8 @@ import time
 
 from conference.call_log import CallEntry, began_at
 from conference.exchange import Exchange
-from conference.incoming import IncomingFace, ReceiveOptions, Receiving
+from conference.incoming import ReceiveOptions, Receiving
+from conference.incoming_face import IncomingFace
 from conference.outgoing import OutgoingFace, Sending
 from conference.statistics import CallReport
 from conference.terminal import Interrupt, StatusLine

@@ -92,6 +92,9 @@ class AvatarPrefix:
     avatar: AvatarFile
     """The description, and the sections that are there whole, each verified by its own hash."""
 
+    names: tuple[str, ...]
+    """Of all sections that the file has, in its order."""
+
     share: float
     """Bytes of those sections over bytes of all, 0..1."""
 
@@ -172,7 +175,9 @@ def decode_avatar_prefix(data: bytes) -> AvatarPrefix | None:
         here[section.name] = _unpack(view, section)
         done += section.stored_bytes
     total = sum(section.stored_bytes for section in table)
-    return AvatarPrefix(AvatarFile(meta, here), done / total if total else 1.0, end + HASH_BYTES)
+    names = tuple(section.name for section in table)
+    share = done / total if total else 1.0
+    return AvatarPrefix(AvatarFile(meta, here), names, share, end + HASH_BYTES)
 
 
 def stored_sizes(avatar: AvatarFile) -> dict[str, int]:

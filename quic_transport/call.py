@@ -264,6 +264,12 @@ class Call:
         if isinstance(event, CallOpened | CallEnded):
             self._opened.set()
 
+    def avatar_beginning(self) -> bytes:
+        """What is here of the offered avatar while it is under way; empty before and after."""
+        with self.lock:
+            partial = self.session.avatar_partial()
+        return b"" if partial is None else partial[1]
+
     def fetch_avatar(self) -> None:
         """After CallOpened: take the avatar from the cache, or ask for what is missing. Reads
         files, so not in the endpoint's thread."""

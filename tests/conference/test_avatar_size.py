@@ -90,7 +90,7 @@ def test_parts_lie_in_the_order_of_their_worth(field: HeadField) -> None:
     avatar = stored(META, field, OTHERS, views, threads=1)
     names = list(avatar.sections)
     wanted = [PREVIEW, "codec.rc", "field.config", "mean.0.0", "tables.0.1", "plate.picture",
-              "steps.1", "steps.2", "who.knows", "personal.points"]  # fmt: skip
+              "who.knows", "steps.1", "steps.2", "personal.points"]  # fmt: skip
     assert [name for name in names if name in wanted] == wanted
     assert list(in_order({name: avatar.sections[name] for name in sorted(names)})) != sorted(names)
     data = public_bytes(avatar)

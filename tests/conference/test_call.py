@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from conference.exchange import Exchange
-from conference.incoming import IncomingFace, ReceiveOptions, Receiving, open_sink
+from conference.incoming import ReceiveOptions, Receiving, open_sink
+from conference.incoming_face import IncomingFace
 from conference.outgoing import OutgoingFace, Sending, SendOptions
 from conference.statistics import CallReport, join_traces, print_report, report_json
 from conference.terminal import Interrupt, StatusLine
