@@ -18,7 +18,7 @@ from quic_transport.offer import STREAM, STREAM_PER_GOP, Offer
 
 FRAMES, AVATAR, GOP = 1, 2, 3
 MAX_GOP_STREAMS = 32  # unfinished ones at once; the oldest are forgotten
-PROGRESS_STEP = 256 * 1024
+PROGRESS_STEP = 32 * 1024
 
 
 class Inbound:
