@@ -48,6 +48,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--latency-budget", type=float, default=0.0, metavar="MS",
         help="a frame may wait so long for others to share its packet; 50 saves a third of the "
         "wire; default 0")  # fmt: skip
+    add("--codec", choices=("rc", "eg0"), help="rc: ours, eg0: the paper's; default: rc if it can")
+    add("--payload-kbps", type=float, metavar="X", help="of the coded parameters, at most")
     add("--seconds", type=float, metavar="N", help="send for so many seconds")
     add("--qlog", type=Path, metavar="DIR", help="write QUIC's own log (qlog) there")
     add("--stats", type=Path, metavar="FILE.json", help="write the final tables as JSON")
@@ -120,8 +122,9 @@ def bring(args: argparse.Namespace, status: StatusLine) -> tuple[OutgoingFace | 
     data = public_bytes(avatar)  # the personal tracker stays here
     place = args.frame == "full" and "plate.framing" in avatar.sections
     face = OutgoingFace(
-        SendOptions(source=args.source, seconds=args.seconds, place=place), avatar.meta, personal,
-        avatar.sections,
+        SendOptions(source=args.source, seconds=args.seconds, place=place, codec=args.codec,
+                    payload_kbps=args.payload_kbps),
+        avatar.meta, personal, avatar.sections,
     )  # fmt: skip
     status.show("warming up the tracker", time.monotonic())
     face.warm_up()
