@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nerf.field import HeadField
     from nerf.metrics import Likeness
     from nerf.trainset import TrainSet
-    from quic_transport.avatar_file import AvatarFile
+    from quic_transport.avatar_file import AvatarFile, AvatarMeta
 
 LIMITS_MB = (0.3, 0.5, 0.75)  # beside the named sizes
 BEGINNINGS_KB = (150, 200, 250, 300, 400, 600, 800)  # of the default file
@@ -50,6 +50,8 @@ class Scenes:
     """[4, 4] head → camera each."""
     camera: Any
     """The set's portrait camera at S × S."""
+    meta: AvatarMeta
+    """The avatar's description."""
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -90,14 +92,14 @@ def main(argv: list[str]) -> int:
         raise LocalError(str(error)) from error
     if "mean" not in avatar.sections:
         announce(f"{args.avatar} is not in full precision: losses are against what it holds")
-    truth = _pictures(field, scenes, pool)
-    base = _likeness(truth, scenes)
-    announce(f"{len(truth)} held-out frames at {args.size} px, each with its best pose")
+    truth = [*_pictures(field, scenes, pool), *_sides(field, scenes)]
+    base = _likeness(truth[:-SIDES], scenes)
+    announce(f"{len(truth) - SIDES} held-out frames at {args.size} px, each with its best pose")
     rows = [Row("avatar.reference.psnr_whole", base.psnr_whole, "dB"),
             Row("avatar.reference.psnr_rimless", base.psnr_rimless, "dB")]  # fmt: skip
     views = Views.to_expect(field, avatar.meta)
     lines = [["as given", f"{len(public_bytes(avatar)) / 1e3:.0f}", f"{base.psnr_whole:.2f}",
-              f"{base.psnr_rimless:.2f}", "", "", ""]]  # fmt: skip
+              f"{base.psnr_rimless:.2f}", "", "", "", ""]]  # fmt: skip
     files = {"8 bits": _eight_bits(avatar, field)}
     for size in ("default", "small"):
         files[size] = encode_avatar(
@@ -125,7 +127,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-HEADING = ["", "kB", "PSNR", "rimless", "loss dB", "vs full", "read ms"]
+HEADING = ["", "kB", "PSNR", "rimless", "loss dB", "vs full", "30° vs full", "read ms"]
+YAWS = [-30.0, 30.0]  # degrees, of views from the side
+SIDES = len(YAWS)
 
 
 def _judged(name: str, content: bytes, rows: list[Row], scenes: Scenes,
@@ -138,7 +142,7 @@ def _judged(name: str, content: bytes, rows: list[Row], scenes: Scenes,
 
     prefix = decode_avatar_prefix(content)
     if prefix is None or not is_drawable(prefix.avatar.sections):
-        return [name, f"{len(content) / 1e3:.0f}", "nothing yet", "", "", "", ""]
+        return [name, f"{len(content) / 1e3:.0f}", "nothing yet", "", "", "", "", ""]
     taken = []
     for _ in range(DECODED):
         begun = time.perf_counter()
@@ -148,15 +152,19 @@ def _judged(name: str, content: bytes, rows: list[Row], scenes: Scenes,
         taken.append(1000 * (time.perf_counter() - begun))
     shown = _pictures(field, scenes, pool)
     found = _likeness(shown, scenes)
-    near = float(np.mean([psnr(a, b) for a, b in zip(shown, truth, strict=True)]))
+    near, aside = (
+        float(np.mean([psnr(a, b) for a, b in zip(ours, theirs, strict=True)]))
+        for ours, theirs in ((shown, truth[:-SIDES]), (_sides(field, scenes), truth[-SIDES:]))
+    )
     lost = base.psnr_whole - found.psnr_whole
     key = "avatar." + name.replace(" ", "_")
     numbers = {"bytes": (len(content), "B"), "psnr_whole": (found.psnr_whole, "dB"),
                "psnr_rimless": (found.psnr_rimless, "dB"), "lost": (lost, "dB"),
-               "against_full": (near, "dB"), "read": (statistics.median(taken), "ms")}  # fmt: skip
+               "against_full": (near, "dB"), "sides_against_full": (aside, "dB"),
+               "read": (statistics.median(taken), "ms")}  # fmt: skip
     rows += [Row(f"{key}.{what}", float(value), unit) for what, (value, unit) in numbers.items()]
     return [name, f"{len(content) / 1e3:.0f}", f"{found.psnr_whole:.2f}",
-            f"{found.psnr_rimless:.2f}", f"{lost:+.3f}", f"{near:.1f}",
+            f"{found.psnr_rimless:.2f}", f"{lost:+.3f}", f"{near:.1f}", f"{aside:.1f}",
             f"{statistics.median(taken):.0f}"]  # fmt: skip
 
 
@@ -205,7 +213,7 @@ def _scenes(avatar: AvatarFile, field: HeadField, data: TrainSet, size: int, cou
             motion = optimised_motion(trainer, i, found.motion, found.expression)
             expressions[i] = found.expression
             poses[i] = motion.apply(footage.pose(i), model.pivot)
-    return Scenes(rgb, alpha, expressions, poses, footage.camera)
+    return Scenes(rgb, alpha, expressions, poses, footage.camera, avatar.meta)
 
 
 def _pictures(field: HeadField, scenes: Scenes, pool: WorkerPool) -> list[NDArray[np.uint8]]:
@@ -217,6 +225,13 @@ def _pictures(field: HeadField, scenes: Scenes, pool: WorkerPool) -> list[NDArra
         renderer.set_expression(expression)
         out.append(renderer.render(pose, scenes.camera).rgb)
     return out
+
+
+def _sides(field: HeadField, scenes: Scenes) -> list[NDArray[np.uint8]]:
+    """The resting face from both sides, at 256 pixels."""
+    from conference.avatar_size import portraits
+
+    return portraits(field, scenes.meta, 256, YAWS)
 
 
 def _likeness(shown: Sequence[NDArray[np.uint8]], scenes: Scenes) -> Likeness:
