@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from conference.incoming_face import IncomingFace
 from conference.outgoing import OutgoingFace, Sending, SendOptions
 from conference.statistics import CallReport, join_traces, print_report, report_json
 from conference.terminal import Interrupt, StatusLine
+from nerf.framing import Framing
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.avatar_file import (
     AvatarFile,
@@ -32,6 +34,7 @@ from quic_transport.endpoint import Call, Party, connect, serve
 from quic_transport.errors import AvatarFileError, FacewireError, LocalError
 from quic_transport.offer import Offer
 from receiver.display import VideoSink
+from receiver.full_frame import plate_sections
 from receiver.pose_control import View
 from sender.extractor import Extractor, TrackedFace
 from sender.frames import Frame
@@ -100,16 +103,17 @@ def line(tmp_path: Path, offer: Offer, avatar: bytes) -> Iterator[Line]:
 def run_call(
     tiny: TinyPerson, tmp_path: Path, *, seconds: float = 1.5, output: str = "out.mp4",
     during: Callable[[Line, Interrupt, Interrupt], None] | None = None,
-    away: tuple[float, float] | None = None,
+    away: tuple[float, float] | None = None, whole: bool = False,
 ) -> Both:  # fmt: skip
     """Both ends until both have ended; `during` runs beside them; nobody is in the clip from
     `away[0]` to `away[1]` seconds."""
     both = Both()
     sending_options = SendOptions(
-        source=str(tiny.clip), seconds=seconds, trace=tmp_path / "sender.jsonl"
+        source=str(tiny.clip), seconds=seconds, trace=tmp_path / "sender.jsonl", place=whole
     )
     receiving_options = ReceiveOptions(
-        size=32, view=View(), output=tmp_path / output, trace=tmp_path / "receiver.jsonl"
+        size=32, view=View(), output=tmp_path / output, trace=tmp_path / "receiver.jsonl",
+        background="none" if whole else None,
     )
     sender_stop, receiver_stop = Interrupt(), Interrupt()
     data = read_avatar_bytes(tiny.avatar)
@@ -204,6 +208,29 @@ def test_call_file_to_its_end_both_books_balance_and_agree(
     out = capsys.readouterr().out
     for word in ("rendered", "payload kbps", "end to end", "p95"):
         assert word in out
+
+
+def test_call_whole_picture_is_transparent_around_the_head_and_as_large_as_its_room(
+    tiny: TinyPerson, tmp_path: Path
+) -> None:
+    framing = Framing((96, 96), (0, 0, 96, 96), (96, 96))
+    avatar = load_avatar(tiny.avatar)
+    room = plate_sections(framing, np.full((96, 96, 3), 99, np.uint8))
+    path = tmp_path / "whole.fwa"
+    save_avatar(path, AvatarFile(avatar.meta, {**avatar.sections, **room}))
+    both = run_call(TinyPerson(path, tiny.clip), tmp_path, seconds=0.8, output="out", whole=True)
+    assert both.receiver is not None
+    assert both.receiver.clean
+    assert both.receiver.balanced
+    assert "+offset" in both.receiver.notes[0]
+    assert "96 × 96 pixels" in both.receiver.notes[0]
+    paths = sorted((tmp_path / "out").iterdir())
+    assert paths
+    for picture in (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths):
+        assert picture is not None
+        assert picture.shape == (96, 96, 4)
+        assert picture[0, 0, 3] == 0
+        assert picture[..., 3].max() > 0
 
 
 def corner_greys(path: Path) -> list[float]:
