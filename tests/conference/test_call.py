@@ -27,7 +27,9 @@ from quic_transport.avatar_file import (
     avatar_id,
     decode_avatar,
     encode_avatar,
+    load_avatar,
     read_avatar_bytes,
+    save_avatar,
 )
 from quic_transport.certs import load_identity
 from quic_transport.endpoint import Call, Party, connect, serve
@@ -114,7 +116,7 @@ def run_call(
     receiving_options = ReceiveOptions(
         size=32, view=View(), output=tmp_path / output, trace=tmp_path / "receiver.jsonl",
         background="none" if whole else None,
-    )
+    )  # fmt: skip
     sender_stop, receiver_stop = Interrupt(), Interrupt()
     data = read_avatar_bytes(tiny.avatar)
     avatar = decode_avatar(data)
