@@ -139,20 +139,19 @@ def put_rays(rays, count, background, edge, rgb, alpha, metres):  # type: ignore
 @kernel
 def _spread(lattice, i, j):  # type: ignore[no-untyped-def]
     """By how much the 4 × 4 lattice points around a cell differ, in the channel in which they
-    differ most; -1 where all of them are clear."""
+    differ most; -1 where all of them are clear. At a border the 4 × 4 points next to it count."""
+    top = min(max(j - 1, 0), lattice.shape[0] - 4)
+    left = min(max(i - 1, 0), lattice.shape[1] - 4)
     low0, low1 = lattice[j, i, 0], lattice[j, i, 1]
     low2, low3 = lattice[j, i, 2], lattice[j, i, 3]
     high0, high1, high2, high3 = low0, low1, low2, low3
-    for b in range(max(j - 1, 0), min(j + 3, lattice.shape[0])):
-        for a in range(max(i - 1, 0), min(i + 3, lattice.shape[1])):
-            v0, v1, v2, v3 = lattice[b, a, 0], lattice[b, a, 1], lattice[b, a, 2], lattice[b, a, 3]
+    for b in range(4):
+        for a in range(4):
+            y, x = np.uint64(top + b), np.uint64(left + a)
+            v0, v1, v2, v3 = lattice[y, x, 0], lattice[y, x, 1], lattice[y, x, 2], lattice[y, x, 3]
             low0, low1, low2, low3 = min(low0, v0), min(low1, v1), min(low2, v2), min(low3, v3)
-            high0, high1, high2, high3 = (
-                max(high0, v0),
-                max(high1, v1),
-                max(high2, v2),
-                max(high3, v3),
-            )
+            high0, high1 = max(high0, v0), max(high1, v1)
+            high2, high3 = max(high2, v2), max(high3, v3)
     if low0 > UNTOUCHED:
         return np.float32(-1.0)
     return max(max(high0 - low0, high1 - low1), max(high2 - low2, high3 - low3))

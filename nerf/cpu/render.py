@@ -105,7 +105,7 @@ class CpuRenderer:
         w, h = camera.width, camera.height
         view = self.view(pose, camera, rigid)
         behind, edge = np.asarray(background, np.float32), np.float32(self.field.cube.edge)
-        bands = self._reserve(h // 2 + 1, w // 2 + 1)
+        bands = self._reserve(max(h // 2 + 1, 4), max(w // 2 + 1, 4))
         lattice, cells = self._lattice, self._cells
         cover(self._blocks, np.float32(BLOCK / len(self.field.occupancy)), view, cells)
         margin = np.float32(MARGIN) * view.step
