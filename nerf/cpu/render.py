@@ -78,6 +78,7 @@ class CpuRenderer:
         self._width = matrices.width
         self._blocks = outer_blocks(fine)
         self._lattice = np.empty((0, 0, 6), np.float32)
+        self._lattice_room = np.empty(0, np.float32)
         self._cells = np.empty((0, 0, 2), np.float32)
         self._rays: list[Rays] = []
         self._chunks: list[Chunk] = []
@@ -132,17 +133,25 @@ class CpuRenderer:
         return Rendered(rgb, alpha, depth, samples)
 
     def _reserve(self, rows: int, columns: int) -> int:
-        """Room for a lattice of this size; returns the number of bands."""
+        """Room for a lattice of this size; returns the number of bands. A head that comes nearer
+        and goes away again costs no new memory."""
         down, across = -(-rows // TILE), -(-columns // TILE)
-        tiles = down * across
-        bands = min(tiles, BANDS * self.pool.threads)
-        if self._lattice.shape[:2] != (rows, columns) or len(self._rays) != bands:
-            self._lattice = np.empty((rows, columns, 6), np.float32)
+        bands = min(down * across, BANDS * self.pool.threads)
+        if self._lattice.shape[:2] != (rows, columns):
+            self._lattice_room = grown(self._lattice_room, rows * columns * 6)
+            self._lattice = self._lattice_room[: rows * columns * 6].reshape(rows, columns, 6)
             self._cells = np.empty((-(-rows // COVER), -(-columns // COVER), 2), np.float32)
-            most = 3 * TILE * TILE * -(-tiles // bands)
-            self._rays = [new_rays(most) for _ in range(bands)]
-            self._chunks = [new_chunk(self.field.config.levels, self._width) for _ in range(bands)]
+        most = 3 * TILE * TILE * -(-down * across // bands)
+        if len(self._rays) < bands or len(self._rays[0].near) < most:
+            self._rays = [new_rays(most) for _ in range(max(bands, len(self._rays)))]
+        while len(self._chunks) < bands:
+            self._chunks.append(new_chunk(self.field.config.levels, self._width))
         return bands
+
+
+def grown(room: Float32, count: int) -> Float32:
+    """`room` if it holds `count` floats, else a larger one."""
+    return room if len(room) >= count else np.empty(count, np.float32)
 
 
 def aligned(entries: int) -> Float32:
