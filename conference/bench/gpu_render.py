@@ -33,9 +33,9 @@ WARM = 3  # pictures that are not counted, on a GPU
 TINY = FieldConfig(resolutions=(4, 8), log2_sizes=(9, 9), blended_levels=1, rank=2, hidden=8,
                    geometry=4)  # fmt: skip
 LAUNCHES = [
-    Launch(block=block, warps=warps, programs=programs, seeks=seeks, registers=registers)
-    for block, warps in ((32, 2), (32, 4), (64, 2), (64, 4), (128, 4), (128, 8))
-    for programs, registers in ((2, None), (4, 128))
+    Launch(block=block, warps=warps, programs=programs * share, seeks=seeks, registers=registers)
+    for block, warps, programs in ((16, 1, 8), (32, 1, 8), (32, 2, 4), (64, 4, 2), (128, 8, 1))
+    for share, registers in ((1, None), (2, None), (2, 128))
     for seeks in (2, 4)
 ]
 

@@ -1,7 +1,9 @@
 """Multi-level hash encoding in Triton: device functions for a block of samples.
 
-The rule: a block holds [samples, levels] look-ups at once, each of four neighbouring numbers (one
-64-bit load in half precision); the result is [samples, levels · 4], as a matrix product wants it.
+The rule: a block holds [8 corners, samples, levels] look-ups at once, each of four neighbouring
+numbers (one 64-bit load in half precision). The corners lie in one thread's registers, so their sum
+moves nothing between threads, and only points and features ever do. The result is
+[samples, levels · 4], as a matrix product wants it.
 Reference: Müller et al. 2022, §3. Twin: nerf.reference.encode.
 """
 
@@ -15,29 +17,6 @@ PRIME_Z = tl.constexpr(805459861)
 
 
 @triton.jit
-def cell(x, res):
-    """Cell index and fraction, both [S, L], of coordinates x [S] on levels of `res` [L] cells."""
-    p = x[:, None] * res.to(tl.float32)[None, :]
-    i = tl.minimum(tl.maximum(p.to(tl.int32), 0), res[None, :] - 1)
-    return i, p - i.to(tl.float32)
-
-
-@triton.jit
-def entry(ix, iy, iz, res, first, mask):
-    """Table entry of a grid corner, [S, L]: row-major where `mask` is -1, else the spatial hash."""
-    stride = res[None, :] + 1
-    row = ix + stride * (iy + stride * iz)
-    h = (ix ^ (iy * PRIME_Y) ^ (iz * PRIME_Z)) & mask[None, :]
-    return first[None, :] + tl.where(mask[None, :] == -1, row, h)
-
-
-@triton.jit
-def share(fraction, far: tl.constexpr):
-    """The weight of a corner along one axis."""
-    return fraction if far else 1.0 - fraction
-
-
-@triton.jit
 def load_levels(levels, L: tl.constexpr):
     """(resolution, first entry, hash mask, exists), each [L]."""
     i = tl.arange(0, L)
@@ -46,20 +25,48 @@ def load_levels(levels, L: tl.constexpr):
 
 
 @triton.jit
+def cell(x, res):
+    """Cell index and fraction, [1, S, L, 1], of coordinates x [S] on levels of `res` [L] cells."""
+    p = x[None, :, None, None] * res.to(tl.float32)[None, None, :, None]
+    i = tl.minimum(tl.maximum(p.to(tl.int32), 0), res[None, None, :, None] - 1)
+    return i, p - i.to(tl.float32)
+
+
+@triton.jit
+def corner(axis: tl.constexpr):
+    """Whether each of the eight corners lies on the far side of its cell, [8, 1, 1, 1] of 0, 1."""
+    return ((tl.arange(0, 8) >> axis) & 1)[:, None, None, None]
+
+
+@triton.jit
+def share(fraction, axis: tl.constexpr):
+    """The corners' weights along one axis, [8, S, L, 1]."""
+    return tl.where(corner(axis) == 1, fraction, 1.0 - fraction)
+
+
+@triton.jit
+def numbers(ix, iy, iz, res, first, mask):
+    """Where the corners' four numbers lie in a table, [8, S, L, 4]: row-major where `mask` is -1,
+    else by the spatial hash."""
+    ix, iy, iz = ix + corner(0), iy + corner(1), iz + corner(2)
+    stride = res[None, None, :, None] + 1
+    row = ix + stride * (iy + stride * iz)
+    h = (ix ^ (iy * PRIME_Y) ^ (iz * PRIME_Z)) & mask[None, None, :, None]
+    entry = first[None, None, :, None] + tl.where(mask[None, None, :, None] == -1, row, h)
+    return 4 * entry + tl.arange(0, 4)[None, None, None, :]
+
+
+@triton.jit
 def encode(table, x, y, z, live, res, first, mask, exists, S: tl.constexpr, L: tl.constexpr):
     """Features float32 [S, L·4] of the points (x, y, z) [S] that are `live`, zero elsewhere."""
     ix, fx = cell(x, res)
     iy, fy = cell(y, res)
     iz, fz = cell(z, res)
-    wanted = (live[:, None] & exists[None, :])[:, :, None]
-    four = tl.arange(0, 4)[None, None, :]
-    out = tl.zeros([S, L, 4], tl.float32)
-    for corner in tl.static_range(8):
-        w = share(fx, corner & 1) * share(fy, (corner >> 1) & 1) * share(fz, corner >> 2)
-        e = entry(ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2), res, first, mask)
-        v = tl.load(table + (e * 4)[:, :, None] + four, mask=wanted, other=0.0)
-        out += w[:, :, None] * v.to(tl.float32)
-    return tl.reshape(out, [S, L * 4])
+    wanted = live[None, :, None, None] & exists[None, None, :, None]
+    at = table + numbers(ix, iy, iz, res, first, mask)
+    v = tl.load(at, mask=wanted, other=0.0).to(tl.float32)
+    w = share(fx, 0) * share(fy, 1) * share(fz, 2)
+    return tl.reshape(tl.sum(w * v, axis=0), [S, L * 4])
 
 
 @triton.jit
@@ -69,14 +76,11 @@ def scatter(grad_table, grad, x, y, z, live, res, first, mask, exists,
     ix, fx = cell(x, res)
     iy, fy = cell(y, res)
     iz, fz = cell(z, res)
-    wanted = (live[:, None] & exists[None, :])[:, :, None]
-    four = tl.arange(0, 4)[None, None, :]
-    g = tl.reshape(grad, [S, L, 4])
-    for corner in tl.static_range(8):
-        w = share(fx, corner & 1) * share(fy, (corner >> 1) & 1) * share(fz, corner >> 2)
-        e = entry(ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2), res, first, mask)
-        at = grad_table + (e * 4)[:, :, None] + four
-        tl.atomic_add(at, w[:, :, None] * g, mask=wanted & (g != 0.0), sem="relaxed")
+    wanted = live[None, :, None, None] & exists[None, None, :, None]
+    g = tl.reshape(grad, [1, S, L, 4])
+    value = share(fx, 0) * share(fy, 1) * share(fz, 2) * g
+    at = grad_table + numbers(ix, iy, iz, res, first, mask)
+    tl.atomic_add(at, value, mask=wanted & (value != 0.0), sem="relaxed")
 
 
 @triton.jit
@@ -86,19 +90,17 @@ def point_gradient(table, grad, x, y, z, live, res, first, mask, exists,
     ix, fx = cell(x, res)
     iy, fy = cell(y, res)
     iz, fz = cell(z, res)
-    wanted = (live[:, None] & exists[None, :])[:, :, None]
-    four = tl.arange(0, 4)[None, None, :]
-    g = tl.reshape(grad, [S, L, 4])
-    gx = tl.zeros([S, L], tl.float32)
-    gy = tl.zeros([S, L], tl.float32)
-    gz = tl.zeros([S, L], tl.float32)
-    for corner in tl.static_range(8):
-        wx, wy, wz = share(fx, corner & 1), share(fy, (corner >> 1) & 1), share(fz, corner >> 2)
-        e = entry(ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2), res, first, mask)
-        v = tl.load(table + (e * 4)[:, :, None] + four, mask=wanted, other=0.0)
-        s = tl.sum(v.to(tl.float32) * g, axis=2)
-        gx += (s if corner & 1 else -s) * wy * wz
-        gy += (s if (corner >> 1) & 1 else -s) * wx * wz
-        gz += (s if corner >> 2 else -s) * wx * wy
-    scale = res.to(tl.float32)[None, :]
-    return tl.sum(gx * scale, axis=1), tl.sum(gy * scale, axis=1), tl.sum(gz * scale, axis=1)
+    wanted = live[None, :, None, None] & exists[None, None, :, None]
+    at = table + numbers(ix, iy, iz, res, first, mask)
+    v = tl.load(at, mask=wanted, other=0.0).to(tl.float32)
+    wx, wy, wz = share(fx, 0), share(fy, 1), share(fz, 2)
+    cells = v * tl.reshape(grad, [1, S, L, 4]) * res.to(tl.float32)[None, None, :, None]
+    return (whole(cells * (wy * wz * (2 * corner(0) - 1))),
+            whole(cells * (wx * wz * (2 * corner(1) - 1))),
+            whole(cells * (wx * wy * (2 * corner(2) - 1))))  # fmt: skip
+
+
+@triton.jit
+def whole(x):
+    """The sum over corners, levels and features, [S], of x [8, S, L, 4]."""
+    return tl.sum(tl.sum(tl.sum(x, axis=0), axis=2), axis=1)

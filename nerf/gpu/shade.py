@@ -96,7 +96,7 @@ def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, c
     dx, dy, dz, near, far = none, none, none, none, none
     through, distance = none + 1.0, none
     color = tl.zeros([S, OUT], tl.float32)
-    samples = 0
+    samples = tl.zeros([S], tl.int32)
     vacant = S
     more = total > 0
     while more | (vacant < S):
@@ -123,7 +123,7 @@ def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, c
         color += w[:, None] * shown
         distance += w * t
         through = through * keep
-        samples += tl.sum(ready.to(tl.int32), axis=0)
+        samples += ready.to(tl.int32)
         ended = ready & (through < cutoff)
         seeking = (pixel >= 0) & (ended == 0)
         k = tl.where(ready, k + 1, k)
@@ -142,4 +142,4 @@ def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, c
         tl.store(depth + at, metres, mask=ended)
         pixel = tl.where(ended, -1, pixel)
         vacant = tl.sum((pixel < 0).to(tl.int32), axis=0)
-    tl.atomic_add(counters + 4 * v + 2, samples)
+    tl.atomic_add(counters + 4 * v + 2, tl.sum(samples, axis=0))
