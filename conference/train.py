@@ -157,7 +157,7 @@ class Run:
         from conference.personal.fitting import PersonalFitting
         from nerf.cpu.pool import WorkerPool, available_threads
         from nerf.train import PRESETS, Footage, Trainer
-        from nerf.trainset import TrainSetError, load_images, read_trainset
+        from nerf.trainset import TrainSetError, detail_boxes, load_images, read_trainset
 
         self.request = request
         self.device = pick_device(request.device)
@@ -173,7 +173,7 @@ class Run:
             footage = Footage(
                 rgb, alpha, self.trainset.rotation, self.trainset.expression,
                 self.trainset.camera.resized(settings.size, settings.size),
-                self.trainset.distance_m,
+                self.trainset.distance_m, detail_boxes(self.trainset, settings.size),
             )  # fmt: skip
             settings = replace(settings, holdout=1 - self.trainset.train_count / len(rgb))
             self.trainer: Trainer = Trainer(footage, settings, WorkerPool(threads), self.device,

@@ -27,7 +27,7 @@ class FieldConfig:
     blended_levels: int = 6
     """The coarsest this many levels have expression tables; finer ones only the mean table."""
 
-    rank: int = 12
+    rank: int = 24
     """Expression tables that are stored. 46: one per coefficient, as in NeRFBlendShape. Fewer:
     the 46 tables are products of a fixed 46 × rank matrix (principal components of the training
     expressions) with that many tables."""

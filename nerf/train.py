@@ -47,6 +47,9 @@ class Footage:
     """The portrait camera, S × S pixels."""
     distance: float
     """Metres from the camera to the head's origin."""
+    detail: NDArray[np.int64] | None = None
+    """[N, B, 4] boxes (x0, y0, x1, y1) of the eyes and the mouth, pixels, inside the picture; None
+    where they are not known."""
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -62,11 +65,14 @@ class TrainSettings:
 
     config: FieldConfig = FieldConfig()  # noqa: RUF009 (frozen)
     steps: int = 12_000
-    size: int = 256
+    size: int = 512
     """Pixels of the training pictures."""
     table_rate: float = 2e-2
     expression_rate: float = 2e-2
-    network_rate: float = 1e-3
+    network_rate: float = 3e-3
+    network_warm_up: int = 200
+    """Steps over which that rate grows from a third: at once, the networks lose units while the
+    tables are still empty."""
     decay_to: float = 0.03
     """Rates fall by this factor, exponentially, over the run; unused with milestones."""
     milestones: tuple[int, ...] = ()
@@ -77,6 +83,9 @@ class TrainSettings:
     """Share of the run after which poses move."""
     samples: int = 16_000
     """Samples per step that the number of rays is steered to."""
+    detail_share: float = 0.2
+    """Share of the rays that go through eyes and mouth, where their places are known: small, and
+    what people look at."""
     loss: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
     betas: tuple[float, float] = (0.9, 0.99)
     holdout: float = 0.15
@@ -92,7 +101,8 @@ PRESETS: dict[str, TrainSettings] = {
     # there and one per step here. On a CPU this takes days: see docs/training.md.
     "paper": TrainSettings(
         config=PAPER_FIELD, steps=200, size=512, table_rate=1e-3, expression_rate=1e-3,
-        network_rate=1e-3, milestones=(40, 100), samples=40_000,
+        network_rate=1e-3, network_warm_up=0, detail_share=0.0, milestones=(40, 100),
+        samples=40_000,
     ),
 }  # fmt: skip
 
@@ -311,6 +321,11 @@ class Trainer:
         x0, y0, x1, y1 = self._boxes[frame]
         x = self.rng.integers(x0, x1, self.rays)
         y = self.rng.integers(y0, y1, self.rays)
+        if self.footage.detail is not None and self.settings.detail_share > 0:
+            k = round(self.settings.detail_share * self.rays)
+            boxes = self.footage.detail[frame]
+            low, high = np.split(boxes[self.rng.integers(0, len(boxes), k)], 2, axis=1)
+            x[:k], y[:k] = self.rng.integers(low, high).T
         xy = np.stack([x + 0.5, y + 0.5], axis=-1)
         rigid = self.rigid[frame]
         origin, directions = cube_rays(self.footage.pose(frame), self.footage.camera, xy,

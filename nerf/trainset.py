@@ -291,3 +291,33 @@ __all__ = [
     "TrainSet", "TrainSetError", "bounds_of", "load_images", "portrait_camera", "portrait_poses",
     "read_trainset", "train_count_of", "write_trainset",
 ]  # fmt: skip
+
+
+LANDMARK_PARTS = {
+    478: ((33, 133, 159, 145), (362, 263, 386, 374), (61, 291, 0, 17)),  # MediaPipe's mesh
+    68: (tuple(range(36, 42)), tuple(range(42, 48)), tuple(range(48, 60))),  # iBUG
+}
+"""Landmarks around the eyes and the mouth, by how many there are in all."""
+
+
+def detail_boxes(trainset: TrainSet, size: int) -> NDArray[np.int64] | None:
+    """[N, 3, 4] boxes (x0, y0, x1, y1) of the eyes and the mouth in pictures of `size` px, from
+    the set's landmarks; None where it has none that are known here."""
+    out = np.empty((len(trainset), 3, 4), np.int64)
+    scale = size / trainset.camera.width
+    margin = 0.012 * size
+    for row, name in enumerate(trainset.img_id):
+        try:
+            text = (trainset.folder / "ori_imgs" / f"{int(name)}.lms").read_text(encoding="ascii")
+            points = np.array(text.split(), dtype=np.float64).reshape(-1, 2) * scale
+        except (OSError, ValueError):
+            return None
+        parts = LANDMARK_PARTS.get(len(points))
+        if parts is None or not np.isfinite(points).all():
+            return None
+        for k, part in enumerate(parts):
+            around = points[list(part)]
+            low = np.clip(np.floor(around.min(axis=0) - margin), 0, size - 1)
+            high = np.clip(np.ceil(around.max(axis=0) + margin), low + 1, size)
+            out[row, k] = *low, *high
+    return out
