@@ -86,8 +86,8 @@ def test_a_wrong_pose_is_pulled_back(trained: Trainer) -> None:
     wrong[3] += [0.0, 0.06, 0.0]
     trainer = copy.copy(trained)
     trainer.footage = replace(footage, rotation=wrong)
-    still = {"table_rate": 0.0, "expression_rate": 0.0, "network_rate": 0.0}
-    trainer.settings = replace(SETTINGS, steps=10**6, pose_start=0.0, **still)
+    trainer.settings = replace(SETTINGS, steps=10**6, pose_start=0.0, table_rate=0.0,
+                               expression_rate=0.0, network_rate=0.0)  # fmt: skip
     trainer.rigid = np.zeros_like(trained.rigid)
     before = trained.rigid[3].copy()
     for _ in range(120):
