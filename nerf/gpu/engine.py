@@ -50,13 +50,14 @@ class TritonEngine:
     def __init__(self, field: HeadField, device: str = "cuda", *, steps: int = 128,
                  betas: tuple[float, float] = (0.9, 0.99), capacity: int = CAPACITY,
                  max_rays: int = MAX_RAYS, precision: torch.dtype = torch.float16,
-                 cutoff: float = float(CUTOFF), block: int = 64) -> None:  # fmt: skip
+                 cutoff: float = float(CUTOFF), block: int | None = None) -> None:  # fmt: skip
         """`capacity` samples and `max_rays` rays a step, at most; `precision` of products, float16
-        or float32; `block` samples that a program holds at once."""
+        or float32; `block` samples that a program holds at once, by default what registers hold."""
         self.field, self.config, self.sizes = field, field.config, sizes_of(field.config)
         self.device = torch.device(device)
         self.step_length = np.float32(1.0 / steps)
-        self.betas, self.cutoff, self.block, self.capacity = betas, cutoff, block, capacity
+        self.betas, self.cutoff, self.capacity = betas, cutoff, capacity
+        self.block = block or (64 if self.sizes.inputs <= 32 else 32)
         self.count, self.max_rays = 0, max_rays
         cuda = self.device.type == "cuda"
         units = torch.cuda.get_device_properties(self.device).multi_processor_count if cuda else 1
@@ -196,7 +197,8 @@ class TritonEngine:
         propagate[grid](
             self._table, self._weights, self._levels, *lists, self._grad_sigma, self._grad_rgb,
             self._grad_table, self._slabs, self.rigid_slabs, self.loss_state, WEIGHTS=f32.weights,
-            S=self.block, RIGID=rigid, num_stages=1, **self._shape(),
+            S=self.block, RIGID=rigid, num_stages=1, num_warps=8 if self.block >= 64 else 4,
+            **self._shape(),
         )  # fmt: skip
         gather[(triton.cdiv(f32.weights, 128),)](self._slabs, self._grad_packed, self.programs,
                                                  f32.weights, N=128)  # fmt: skip
