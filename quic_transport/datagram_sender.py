@@ -10,6 +10,7 @@ Reference: NEWPRED (MPEG-4) for acknowledged references; RED (RFC 2198) for the 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from quic_transport.codec.profile import SEQUENCE_MODULUS, EncodedFrame, sequence_distance
@@ -29,7 +30,9 @@ MAX_REFERENCE_LAG = 30  # frames: both ends remember a few more
 MAX_PER_PACKET = 3
 MAX_REPEAT_AGE_S = 0.6  # older frames are of no use to a playout buffer
 LIVE_S = 1.0
-ECHO_LOSS = 0.25  # beyond it every packet leaves once more, between two others
+LARGE, LARGE_IN_COMPANY = 0.85, 0.6  # of the usual size: frames worth repeating at moderate loss
+USUAL_SHARE = 0.03  # of a frame in the running mean of their sizes
+ECHO_LOSS = 0.28  # beyond it every packet leaves once more, between two others
 WIRE_OVERHEAD_BYTES = 53  # IPv4, UDP, QUIC's short header, tag and frame header
 KEY_REQUEST_S = 0.1  # requests closer together than this are one
 
@@ -47,6 +50,7 @@ class DatagramSender:
         self._bundle: list[EncodedFrame] = []
         self._flush_at = 0.0
         self._echo_at: float | None = None
+        self._usual_bytes = 0.0
         self._packets: deque[tuple[float, list[EncodedFrame]]] = deque(maxlen=3)
         self._acked: int | None = None
         self._alone_from: int | None = None  # acknowledgements of earlier frames are void
@@ -104,6 +108,7 @@ class DatagramSender:
             self._frames += 1
             self._keyframes += frame.key
             self._payload += len(frame.payload)
+            self._usual_bytes += USUAL_SHARE * (len(frame.payload) - self._usual_bytes)
         self._dropped += len(fresh) - len(out)
         out = self._repeats(out, now, redundancy_for(self.loss))
         self._packets.append((now, fresh))
@@ -111,12 +116,16 @@ class DatagramSender:
             self._echo_at = now + 0.5 * self.per_packet * self._interval
         return out
 
-    def _repeats(self, out: list[EncodedFrame], now: float, packets: int) -> list[EncodedFrame]:
+    def _repeats(self, out: list[EncodedFrame], now: float, packets: float) -> list[EncodedFrame]:
         """`out` and the frames of the last packets that fit beside it."""
-        for sent_at, frames in list(self._packets)[: -packets - 1 : -1]:
+        whole = math.ceil(packets)
+        part = LARGE if self.per_packet == 1 else LARGE_IN_COMPANY
+        least = part * self._usual_bytes if packets % 1 > 0 else 0.0
+        for sent_at, frames in list(self._packets)[: -whole - 1 : -1]:
             for frame in frames:
                 old = now - sent_at > MAX_REPEAT_AGE_S or frame.sequence in self._decoded
-                if not old and fits([f.payload for f in (*out, frame)]):
+                wanted = len(frame.payload) >= least and not old
+                if wanted and fits([f.payload for f in (*out, frame)]):
                     out.append(frame)
                     self._repeated += len(frame.payload)
         return out

@@ -33,7 +33,7 @@ IDLE_TIMEOUT_S = 60.0  # aioquic's own; the session gives up sooner
 SERVER_NAME = "facewire"  # in the TLS hello, in place of an address: nobody routes by it
 LAZY_ACK_S = 0.35  # longer than the time between two reports, which carry them
 PROMPT_ACK_S = 0.001
-MAX_PROBE_BACKOFF = 3  # doublings: a call tries again at least every second and a half
+MAX_PROBE_BACKOFF = 2  # doublings: a call tries again at least every second or so
 CONNECTION_ID_BYTES = 4  # in every packet; aioquic's 8 are for servers behind balancers
 FIRST_CONNECTION_ID_BYTES = 8  # of a client's first packets (RFC 9000, section 7.2)
 

@@ -23,6 +23,7 @@ SILENT_S = 0.6  # no report for so long: they are lost, or the path is down
 PROBE_S = 0.08
 BURST_S = 0.08  # what the bucket holds, in time
 MIN_BURST_BYTES = 250.0
+HALF_BELOW, ONE_BELOW = 0.28, 0.32  # loss up to which half, and one packet's frames are repeated
 MEASURE_S = 0.8  # over which deliveries are measured
 
 
@@ -99,8 +100,11 @@ class RateControl:
         self._at = now if self._at is None else max(self._at, now)
 
 
-def redundancy_for(loss: float) -> int:
-    """How many earlier packets' frames to repeat in each, by the share that is lost."""
+def redundancy_for(loss: float) -> float:
+    """How many earlier packets' frames to repeat in each, by the share that is lost. One half: the
+    large ones among them; where little happened, a missing frame can be interpolated."""
     if loss < 0.02:
-        return 0
-    return 1 if loss < 0.12 else 2
+        return 0.0
+    if loss < HALF_BELOW:
+        return 0.5
+    return 1.0 if loss < ONE_BELOW else 2.0

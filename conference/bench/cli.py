@@ -16,6 +16,7 @@ BENCHES = {
     "jitter": ("conference.bench.jitter", "how a tracker trembles on a still head, and its lag"),
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
+    "loss": ("conference.bench.loss", "calls over bad networks in virtual time, mode by mode"),
     "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
     "render": ("conference.bench.render", "what a picture costs on this processor"),
     "track": ("conference.bench.track", "a tracker judged by its teacher, clip by clip"),

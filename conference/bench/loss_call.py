@@ -49,6 +49,8 @@ class CallPlan:
     """The network."""
     buffer_s: float = 0.1
     """The least delay of the playout buffer, seconds."""
+    adapts: bool = True
+    """Whether the playout delay follows the arrivals."""
     latency_budget_s: float = 0.0
     """How long a frame may wait for company."""
     seed: int = 1
@@ -121,7 +123,11 @@ def run_call(
     decoder = profile.decoder(terms)
     interval = 1.0 / plan.fps
     playout = PlayoutBuffer(
-        PlayoutSettings(delay_frames=plan.buffer_s / interval, frame_interval=interval)
+        PlayoutSettings(
+            delay_frames=plan.buffer_s / interval,
+            frame_interval=interval,
+            max_delay=0.4 if plan.adapts else 0.0,
+        )
     )
     seen = _Seen()
 
@@ -187,7 +193,7 @@ def _result(plan: CallPlan, call: VirtualCall, seen: _Seen, sender: Session) -> 
         back = 1000 * (after[0] - end) if after else math.inf
     payload = counts.payload_bytes + counts.repeated_bytes
     return CallResult(
-        wrong_percent=float(100 * (errors > WRONG_PX).mean()),
+        wrong_percent=float(100 * (errors > WRONG_PX).mean()) if seen.errors else 100.0,
         error_px=float(np.sqrt((errors**2).mean())),
         longest_freeze_ms=float(1000 * starved.max()),
         frozen_percent=float(100 * (starved > 0.1).mean()),

@@ -291,4 +291,4 @@ def test_rate_follows_a_queue_down_and_grows_where_it_is_the_limit() -> None:
 
 
 def test_redundancy_by_loss() -> None:
-    assert [redundancy_for(p) for p in (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)] == [0, 0, 1, 1, 2, 2]
+    assert [redundancy_for(p) for p in (0.0, 0.01, 0.05, 0.2, 0.3, 0.5)] == [0, 0, 0.5, 0.5, 1, 2]
