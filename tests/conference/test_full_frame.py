@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import facewire
+from conference.bench.fullframe import main as bench_main
 from conference.full_frame import held_out, trained
 from conference.full_frame_lesson import (
     PAINTED,
@@ -27,6 +28,7 @@ from nerf.train import PRESETS
 from nerf.trainset import read_trainset
 from portrait.build import build_dataset
 from quic_transport.avatar_file import load_avatar
+from quic_transport.errors import LocalError
 from receiver.full_frame import plate_from
 from sender.portrait_crop import PortraitCrop, crop_at, offset_of
 from tests.nerf.heads import SMALL
@@ -133,6 +135,21 @@ def test_training_writes_body_and_room_and_says_what_they_are_worth(
     facts = avatar.meta.provenance
     assert float(facts["full frame psnr as sent"]) > 12
     assert 0 < float(facts["full frame ssim as sent"]) <= 1
+    judge(disc_set, out, tmp_path, float(facts["full frame psnr as sent"]))
+
+
+def judge(folder: Path, avatar: Path, out: Path, said: float) -> None:
+    """The bench reads the film anew and comes to the same."""
+    spec = f"{folder.parent / 'me.mp4'}={folder}={avatar}"
+    assert bench_main([spec, "-o", str(out / "bench"), "--threads", "1"]) == 0
+    rows = json.loads((out / "bench" / "fullframe.json").read_text())["rows"]
+    found = {row["name"].rsplit(".", 1)[1]: row["value"] for row in rows}
+    assert found["psnr"] == pytest.approx(said, abs=1.5)
+    assert found["psnr_room"] > found["psnr_plate_alone"]
+    assert (out / "bench" / "me.png").is_file()
+    assert (out / "bench" / "me.mp4").is_file()
+    with pytest.raises(LocalError):
+        bench_main(["one=two", "-o", str(out / "bench")])
 
 
 def test_training_whose_body_pictures_are_damaged_still_gives_a_head(
