@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ from nerf.cpu.render import CpuRenderer
 from nerf.cpu.shade import shade
 from nerf.cpu.stream import fill, new_chunk, new_rays, start_rays
 
-PASSES = 3  # over the samples, the fastest counts
+PASSES = 3  # over the samples, their median counts, as for pictures
 MOST = 200  # chunks
 
 
@@ -80,5 +81,5 @@ def ceilings(renderer: CpuRenderer, points: list[NDArray[np.float32]]) -> tuple[
             began = time.perf_counter()
             spent += pool.map(work, range(pool.threads))
             waited.append(time.perf_counter() - began)
-        found.append(Ceiling(count / min(spent), pool.threads * count / min(waited)))
+        found.append(Ceiling(count / median(spent), pool.threads * count / median(waited)))
     return found[0], found[1]
