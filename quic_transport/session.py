@@ -12,19 +12,17 @@ and `close_wanted`. Stream numbers are QUIC's (RFC 9000, section 2.1): 0 is the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
 
 from quic_transport import events as ev
 from quic_transport import messages as msg
-from quic_transport.call_state import CALLS, ENDING, State
+from quic_transport.call_state import ENDING, State
 from quic_transport.clock_sync import ClockSync
-from quic_transport.codec.profile import EncodedFrame, Reference
 from quic_transport.control import ControlReader
 from quic_transport.datagram_media import DatagramMedia
 from quic_transport.datagram_receiver import DatagramReceiver
 from quic_transport.errors import LocalError, RemoteError, WireError
-from quic_transport.frame_stream import FrameCounts
+from quic_transport.face_calls import FaceCalls
 from quic_transport.handshake import check_fit
 from quic_transport.heartbeat import Heartbeat, answer
 from quic_transport.inbound import Inbound
@@ -35,7 +33,7 @@ from quic_transport.outbound import CONTROL_STREAM, Outbound, Progress, StreamDa
 UNHEARD_S = 1.5
 
 
-class Session:
+class Session(FaceCalls):
     """One side of one call."""
 
     def __init__(
@@ -108,70 +106,6 @@ class Session:
         sentence = clip_sentence(sentence)
         self._outbound.say(msg.Bye(sentence))
         self._close_after_delivery(ev.CallEnded(ev.Ending.HUNG_UP, sentence or "hung up"), now)
-
-    def can_send_frame(self, now: float) -> bool:
-        """Ask before the predictor: whether a frame coded now would leave soon."""
-        return self.state is State.OPEN and self._outbound.can_send(now)
-
-    def keyframe_due(self) -> bool:
-        """Whether only a keyframe is accepted next."""
-        return self._outbound.keyframe_due()
-
-    def reference(self) -> Reference:
-        """What the next frame is to be predicted from: give it to the encoder."""
-        return self._outbound.reference()
-
-    def frame_decoded(self, sequence: int, now: float) -> None:
-        """The owner has decoded this frame: the sender may predict others from it."""
-        if self._media is not None and self._media.receiver is not None:
-            self._media.receiver.decoded(sequence, now)
-
-    def send_frame(self, frame: EncodedFrame, now: float) -> bool:
-        """Queue a coded frame. False: it and all queued ones were dropped; a keyframe is due."""
-        self._check_call("send_frame")
-        return self._outbound.send_frame(frame, now)
-
-    def request_keyframe(self, now: float) -> bool:
-        """Ask the sender for a keyframe; False if it was asked a moment ago."""
-        self._check_call("request_keyframe")
-        if self._media is not None and self._media.receiver is not None:
-            return self._media.receiver.request_key(now)
-        best = self.clock.round_trip()
-        wanted = self._receiving().wants_keyframe(now, best.rtt_s if best else 0.0)
-        if wanted:
-            self._outbound.say(msg.KeyframeRequest())
-        return wanted
-
-    def send_ready(self) -> None:
-        """Our renderer is warm."""
-        self._check_call("send_ready")
-        self._outbound.say(msg.Ready())
-
-    def send_stats(self, values: Mapping[str, float]) -> None:
-        """Our counters, for the peer's table."""
-        self._check_call("send_stats")
-        self._outbound.say(msg.Stats(dict(values)))
-
-    def avatar_known(self, data: bytes) -> None:
-        """The offered avatar is here already, verified."""
-        self._check_call("avatar_known")
-        self._receiving().avatar_known(data)
-
-    def request_avatar(self, partial: bytes = b"") -> None:
-        """Ask for the offered avatar, from after `partial` on."""
-        self._check_call("request_avatar")
-        self._outbound.say(self._receiving().request_avatar(partial))
-
-    def avatar_partial(self) -> tuple[str, bytes] | None:
-        """Id and beginning of an avatar whose transfer is not complete, to keep for later."""
-        return self._inbound.partial() if self._inbound is not None else None
-
-    def counts(self) -> tuple[FrameCounts, FrameCounts]:
-        """What became of the frames that we sent, and the frames that came."""
-        received = self._inbound.counts() if self._inbound is not None else FrameCounts()
-        if self._media is not None and (got := self._media.receiver) is not None:
-            received = FrameCounts(got.frames, got.keyframes, got.payload_bytes)
-        return self._outbound.counts(), received
 
     def next_event(self) -> ev.Event | None:
         """The oldest event not yet taken, or None."""
@@ -284,10 +218,6 @@ class Session:
 
     # Inside.
 
-    def _check_call(self, name: str) -> None:
-        if name not in CALLS[self.state]:
-            raise LocalError(f"{name} is not possible while the call is {self.state.value}")
-
     def _say_hello(self, now: float, to: msg.Hello | None = None) -> None:
         ours = replace(self._hello, clock_ms=max(0, int(now * 1000)))
         if to is not None:
@@ -315,11 +245,6 @@ class Session:
         early, self._early = self._early, []
         for stream_id, data, end in early:
             self.receive(stream_id, data, end, now)
-
-    def _receiving(self) -> Inbound:
-        if self._inbound is None:
-            raise LocalError("this side does not receive, or the peer offers nothing")
-        return self._inbound
 
     def _receive_control(self, data: bytes, end: bool, now: float) -> None:
         self._control.feed(data)

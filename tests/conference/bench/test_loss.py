@@ -1,4 +1,4 @@
-"""`facewire bench loss`: the metric is what it says, and the targets of resilience hold in small."""
+"""`facewire bench loss`: the metric is what it says; what resilience promises holds in small."""
 
 from __future__ import annotations
 
