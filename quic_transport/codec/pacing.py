@@ -23,6 +23,8 @@ MEAN_S = 1.0
 """Time constant of the mean rate, seconds."""
 RUNG = 0.81
 """What one rung of the ladder makes of the rate: 0.80 to 0.82 on real tracks."""
+TYPICAL_KBPS = 1.5
+"""What the usual step is expected to cost before anything was sent."""
 FINER_S, FINER = 0.5, 0.92
 """A finer step not sooner after the last change, and only if it is expected to need no more than
 this share of the budget."""
@@ -40,7 +42,9 @@ class Pacer:
             raise LocalError(f"a payload of {kbps:g} kbps is too little: at least {LEAST_KBPS:g}")
         self._encoder = encoder
         self._budget = None if kbps is None else 125.0 * kbps  # bytes per second
-        self._need = (self._budget or 0.0) / RUNG**encoder.step  # bytes/s, were the step the finest
+        self._need = 125.0 * TYPICAL_KBPS / RUNG**encoder.step  # bytes/s, were the step the finest
+        if self._budget is not None and encoder.steps > 1:
+            encoder.step = self._rung(self._budget)
         self._debt = 0.0  # bytes beyond the budget
         self._at: float | None = None  # of the last frame offered
         self._sent_at: float | None = None
@@ -70,20 +74,25 @@ class Pacer:
         self._sent_at = frame.capture_time
         if self._budget is None:
             return
-        self._debt = min(self._debt + len(frame.payload), 2 * DEBT_S * self._budget)
         encoder = self._encoder
+        if encoder.step + 1 >= encoder.steps:
+            self._debt = min(self._debt + len(frame.payload), 2 * DEBT_S * self._budget)
         if encoder.steps < 2:
             return
         self._need += len(frame.payload) / RUNG**encoder.step / MEAN_S
-        wanted = math.ceil(math.log(self._budget / self._need) / math.log(RUNG) - 1e-9)
+        wanted = self._rung(self._budget)
         if wanted < encoder.step:
             waited = self._decided_at is None or frame.capture_time - self._decided_at >= FINER_S
             if not waited or self._need * RUNG ** (encoder.step - 1) > FINER * self._budget:
                 return
             wanted = encoder.step - 1
-        wanted = min(max(wanted, 0), encoder.steps - 1)
         if wanted != encoder.step:
             encoder.step, self._decided_at = wanted, frame.capture_time
+
+    def _rung(self, budget: float) -> int:
+        """The finest step at which the last second would have kept the budget."""
+        rung = math.ceil(math.log(budget / self._need) / math.log(RUNG) - 1e-9)
+        return min(max(rung, 0), self._encoder.steps - 1)
 
     def _follow(self, now: float) -> None:
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
