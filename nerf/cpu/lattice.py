@@ -187,19 +187,23 @@ def _clear_tile(top, left, background, rgb, alpha, metres):  # type: ignore[no-u
 
 @kernel
 def _interpolate(lattice, i, j, across, mid):  # type: ignore[no-untyped-def]
-    """The three points of a cell between lattice points into `mid` [3, 5]: right, below, both."""
+    """The three points of a cell between lattice points into `mid` [3, 6]: right, below, both.
+
+    `across` [4, 6] is room for the points to the right of four lattice rows.
+    """
     last_i, last_j = lattice.shape[1] - 1, lattice.shape[0] - 1
     i0, i2, i3 = max(i - 1, 0), min(i + 1, last_i), min(i + 2, last_i)
     j0, j2, j3 = max(j - 1, 0), min(j + 1, last_j), min(j + 2, last_j)
-    for c in range(5):
-        for k in range(4):
-            b = j0 if k == 0 else (j if k == 1 else (j2 if k == 2 else j3))
-            across[k] = _between(lattice[b, i0, c], lattice[b, i, c], lattice[b, i2, c],
-                                 lattice[b, i3, c])  # fmt: skip
-        mid[0, c] = across[1]
+    for k in range(4):
+        b = j0 if k == 0 else (j if k == 1 else (j2 if k == 2 else j3))
+        for c in range(6):
+            across[k, c] = _between(lattice[b, i0, c], lattice[b, i, c], lattice[b, i2, c],
+                                    lattice[b, i3, c])  # fmt: skip
+    for c in range(6):
+        mid[0, c] = across[1, c]
         mid[1, c] = _between(lattice[j0, i, c], lattice[j, i, c], lattice[j2, i, c],
                              lattice[j3, i, c])  # fmt: skip
-        mid[2, c] = _between(across[0], across[1], across[2], across[3])
+        mid[2, c] = _between(across[0, c], across[1, c], across[2, c], across[3, c])
 
 
 @kernel
@@ -235,7 +239,7 @@ def settle_cells(lattice, cells, band, bands, contrast, margin, background, edge
     n = 0
     pixels, nears, fars = rays.pixels, rays.near, rays.far
     one, zero = np.float32(1.0), np.float32(0.0)
-    mid, across = np.empty((3, 5), np.float32), np.empty(4, np.float32)
+    mid, across = np.empty((3, 6), np.float32), np.empty((4, 6), np.float32)
     for tile in range(band, wide * high, bands):
         top, left = tile // wide * TILE, tile % wide * TILE
         if _empty(cells, top, left):

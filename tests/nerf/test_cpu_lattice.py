@@ -59,7 +59,7 @@ def test_outer_blocks_are_the_occupied_ones_with_an_empty_side() -> None:
 def test_interpolation_is_catmull_rom() -> None:
     rng = np.random.default_rng(0)
     lattice = rng.random((9, 8, 6)).astype(np.float32)
-    mid, across = np.empty((3, 5), np.float32), np.empty(4, np.float32)
+    mid, across = np.empty((3, 6), np.float32), np.empty((4, 6), np.float32)
     kernel = np.array([-1, 9, 9, -1]) / 16
     padded = np.pad(lattice[..., :5], ((1, 2), (1, 2), (0, 0)), mode="edge").astype(np.float64)
     for j in range(9):
@@ -68,7 +68,7 @@ def test_interpolation_is_catmull_rom() -> None:
             window = padded[j : j + 4, i : i + 4]
             right, below = kernel @ window[1], np.einsum("k,kc->c", kernel, window[:, 1])
             both = np.einsum("j,i,jic->c", kernel, kernel, window)
-            np.testing.assert_allclose(mid, np.stack([right, below, both]), atol=1e-6)
+            np.testing.assert_allclose(mid[:, :5], np.stack([right, below, both]), atol=1e-6)
 
 
 def settled(lattice: np.ndarray, contrast: float) -> tuple[np.ndarray, set[tuple[int, int]]]:
