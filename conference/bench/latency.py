@@ -163,10 +163,10 @@ def call(args: argparse.Namespace, folder: Path) -> tuple[
 ]:  # fmt: skip
     """A call of two processes: the receiver's report, (p50, p95) ms per stage, memory in MB."""
     base = [sys.executable, "-m", "facewire"]
-    receive = [*base, "receive", "--listen", "127.0.0.1:0", "--once", "--size", str(args.size),
-               "-o", str(folder / "call.mp4"), "--stats", str(folder / "receiver.json"),
+    receive = [*base, "receive", "--listen", "127.0.0.1:0", "--once", "--frame", "head",
+               "--size", str(args.size), "-o", str(folder / "call.mp4"), "--stats", str(folder / "receiver.json"),
                "--trace", str(folder / "receiver.jsonl")]  # fmt: skip
-    send = [*base, "send", "--share-avatar", "--source", str(args.clip),
+    send = [*base, "send", "--frame", "head", "--share-avatar", "--source", str(args.clip),
             "--avatar", str(args.avatar), "--fps", f"{args.fps:g}",
             "--seconds", f"{args.seconds:g}",
             "--trace", str(folder / "sender.jsonl")]  # fmt: skip
