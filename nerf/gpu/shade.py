@@ -131,14 +131,18 @@ def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, c
             k, seeking = seek(k, seeking, near, far, ox, oy, oz, dx, dy, dz, dt, fine, coarse, G)
         ended = ended | ((pixel >= 0) & (k < 0))
         opaque = 1.0 - through
+        metres = tl.where(opaque > 0.5, distance / tl.maximum(opaque, 1e-6) * edge, 0.0)
+        # what is left at the cutoff takes the colour seen so far, not the background's
+        gain = tl.where(through < cutoff, 1.0 / tl.maximum(opaque, 1e-6), 1.0)
+        rest = tl.where(through < cutoff, 0.0, through)
+        opaque = 1.0 - rest
         at = own + tl.maximum(pixel, 0)
-        bytes_ = (color + through[:, None] * behind[None, :]) * 255.0 + 0.5
+        bytes_ = (color * gain[:, None] + rest[:, None] * behind[None, :]) * 255.0 + 0.5
         bytes_ = tl.minimum(tl.maximum(bytes_, 0.0), 255.0).to(tl.int32).to(tl.uint8)
         tl.store(rgb + at[:, None] * 3 + column[None, :], bytes_,
                  mask=ended[:, None] & (column < 3)[None, :])  # fmt: skip
         byte = tl.minimum(tl.maximum(opaque * 255.0 + 0.5, 0.0), 255.0).to(tl.int32).to(tl.uint8)
         tl.store(alpha + at, byte, mask=ended)
-        metres = tl.where(opaque > 0.5, distance / tl.maximum(opaque, 1e-6) * edge, 0.0)
         tl.store(depth + at, metres, mask=ended)
         pixel = tl.where(ended, -1, pixel)
         vacant = tl.sum((pixel < 0).to(tl.int32), axis=0)

@@ -78,8 +78,9 @@ def test_rays_end_where_nothing_shows_through() -> None:
     pictures = [TritonRenderer(field, DEVICE, steps=STEPS, launch=LAUNCH, cutoff=c).render(
         POSE, camera(9), SKY) for c in (1e-6, 0.05)]  # fmt: skip
     assert pictures[1].samples < 0.9 * pictures[0].samples
-    off = np.abs(pictures[0].alpha.astype(int) - pictures[1].alpha)
-    assert 0 < off.max() <= np.ceil(0.05 * 255)
+    off = pictures[1].alpha.astype(int) - pictures[0].alpha
+    assert 0 <= off.min() < off.max() <= np.ceil(0.05 * 255)  # the rest counts as seen
+    assert np.abs(pictures[0].rgb.astype(int) - pictures[1].rgb).max() <= np.ceil(0.05 * 255)
 
 
 def test_many_heads_and_views_in_one_launch_equal_single_pictures() -> None:
