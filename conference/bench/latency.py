@@ -164,7 +164,8 @@ def call(args: argparse.Namespace, folder: Path) -> tuple[
     """A call of two processes: the receiver's report, (p50, p95) ms per stage, memory in MB."""
     base = [sys.executable, "-m", "facewire"]
     receive = [*base, "receive", "--listen", "127.0.0.1:0", "--once", "--frame", "head",
-               "--size", str(args.size), "-o", str(folder / "call.mp4"), "--stats", str(folder / "receiver.json"),
+               "--size", str(args.size), "-o", str(folder / "call.mp4"),
+               "--stats", str(folder / "receiver.json"),
                "--trace", str(folder / "receiver.jsonl")]  # fmt: skip
     send = [*base, "send", "--frame", "head", "--share-avatar", "--source", str(args.clip),
             "--avatar", str(args.avatar), "--fps", f"{args.fps:g}",
