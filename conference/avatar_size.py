@@ -84,7 +84,7 @@ def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.g
            ) -> AvatarFile:  # fmt: skip
     """The avatar of `field` with the other sections as they are, a preview added; `most_bytes` is
     the most that a peer may get, for "small" `SMALL_BYTES` by default."""
-    from nerf.weights import to_sections
+    from nerf.weights import WeightsError, to_sections
 
     if size not in SIZES:
         raise LocalError(f"there is no avatar size {size!r}: choose {', '.join(SIZES)}")
@@ -106,7 +106,11 @@ def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.g
         room = most - around
         plan = replace(plan, most_bytes=(min(FIRST_BYTES, room), *[room] * (len(plan.prices) - 1)))
     head = to_sections(field, plan)
-    lost = 10 ** (-agreement(field, head, views, meta, threads) / 10)
+    try:
+        lost = 10 ** (-agreement(field, head, views, meta, threads) / 10)
+    except WeightsError:  # so little is learned yet that a reader would not believe the file
+        head = to_sections(field)
+        lost = 10 ** (-agreement(field, head, views, meta, threads) / 10)
     if STORED in meta.provenance:  # the field was stored and read once already
         lost += 10 ** (-float(meta.provenance[STORED]) / 10)
     facts = dict(meta.provenance) | {STORED: round(float(-10 * np.log10(lost)), 2)}

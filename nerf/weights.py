@@ -25,7 +25,7 @@ from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, work
 VERSION = 2
 MAX_FLOATS = 64_000_000  # of all tables together: what a reader allocates for a stranger (the
 # paper's own field has 46 million)
-FREE_FLOATS = 8_000_000  # of which so many may be claimed by any file, and more only by one with
+FREE_FLOATS = 16_000_000  # of which so many may be claimed by any file, and more only by one with
 FLOATS_PER_BYTE = 1024  # a byte of table for so many (the paper's field in its first layer: 200)
 
 Section = NDArray[Any]

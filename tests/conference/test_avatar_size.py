@@ -23,6 +23,7 @@ from nerf.field import HeadField
 from nerf.weights import is_drawable
 from quic_transport.avatar_file import (
     AvatarFile,
+    decode_avatar,
     decode_avatar_prefix,
     encode_avatar,
     load_avatar,
@@ -141,6 +142,21 @@ def test_small_is_a_megabyte_where_the_rest_leaves_room(field: HeadField) -> Non
     plate = {"plate.picture": rng.integers(0, 256, 990_000, dtype=np.uint8)}
     with pytest.raises(LocalError, match=r"1\.00 MB.*alone has 1\.0\d MB"):
         stored(META, field, plate, views, size="small", threads=1)
+
+
+def test_a_head_that_has_learned_nothing_yet_can_be_read_again(
+    field: HeadField, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables fit into so few bytes that they look like a bomb."""
+    monkeypatch.setattr("nerf.weights.FREE_FLOATS", 1000)
+    monkeypatch.setattr("nerf.weights.FLOATS_PER_BYTE", 3)
+    blank = replace(field, mean=1e-4 * field.mean, tables=0 * field.tables)
+    avatar = stored(META, blank, {}, Views.to_expect(blank, META), threads=1)
+    head_of(load_back(avatar))
+
+
+def load_back(avatar: AvatarFile) -> AvatarFile:
+    return decode_avatar(encode_avatar(avatar))
 
 
 def test_misuse_is_one_sentence(full: Path, tmp_path: Path) -> None:
