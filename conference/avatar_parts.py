@@ -137,14 +137,19 @@ def _table_rows(avatar: AvatarFile, stored: dict[str, int]) -> Iterable[tuple[st
     field = _field(avatar)
     if field is None:
         return
-    layers = sorted({n.split(".")[1] for n in stored if n.startswith("steps.")})
+    layers = sorted({_second(n) for n in stored if n.startswith("steps.")})
     kinds: list[tuple[str, int, Callable[[str], bool]]] = [
         ("mean", field.mean.size, lambda n: n.split(".")[0] == "mean"),
         ("expressions", field.tables.size, lambda n: n.split(".")[0] == "tables"),
     ]
     for layer in layers or [""]:
         for name, weights, is_kind in kinds:
-            inside = [n for n in stored if is_kind(n) and (not layer or n.split(".")[1] == layer)]
+            inside = [n for n in stored if is_kind(n) and (not layer or _second(n) == layer)]
             size = sum(stored[n] for n in inside)
             title = f"    layer {layer}, {name}" if layer else f"    {name}"
             yield title, size, f"{8 * size / max(weights, 1):.2f} bits per weight"
+
+
+def _second(name: str) -> str:
+    """What lies between the first dot of a name and the next; strangers name sections too."""
+    return [*name.split("."), ""][1]

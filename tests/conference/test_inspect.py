@@ -41,9 +41,8 @@ def test_parts_that_are_private_or_unknown_are_shown(
     tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)
-    path = with_sections(
-        tmp_path / "a.fwa", tiny.avatar, **{"personal.x": noise, "who.knows": noise}
-    )
+    odd = {"personal.x": noise, "who.knows": noise, "mean": noise[:9], "tables": noise[:9]}
+    path = with_sections(tmp_path / "a.fwa", tiny.avatar, **odd)
     assert main([str(path)]) == 0
     out = capsys.readouterr().out
     assert "5 kB, the personal tracker, stay here" in out
