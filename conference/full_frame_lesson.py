@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nerf.torso_fit import Lesson, View
 
 WHOLE, PORTRAITS, LARGE = 64, 96, 48  # pictures of each kind at most
+LEAST = 4
 SEEN, PAINTED, UNKNOWN = 255, 13, 3  # weights
 HEAD = 0.05  # opacity of the head from which the torso is not seen
 EDGE_PX = 12  # of a portrait of 512: its opacities are unsure there
@@ -98,6 +99,8 @@ def lesson_of(trainset: TrainSet, stage: Stage, rotation: Float64, offset: Float
     torsos = trainset.folder / "torso_imgs"
     portraits = _some(range(count), PORTRAITS) if torsos.is_dir() else []
     chosen = [*whole, *portraits]
+    if len(chosen) < LEAST:
+        raise LocalError(f"{len(chosen)} pictures are too few to learn a body from")
 
     def view(k: int) -> View:
         i = chosen[k]
