@@ -63,7 +63,8 @@ class Pacer:
         elif self._probing:
             self._window = min(MAX_WINDOW, self._window + size)
         else:
-            self._window = min(MAX_WINDOW, self._window + CHUNK_BYTES * size / self._window)
+            step = 0.25 * self.chunk if self.careful else self.chunk
+            self._window = min(MAX_WINDOW, self._window + step * size / self._window)
         grows = self._rate < self._most and (not self.careful or now - self._shrunk_at > 1.0)
         if grows:
             self._rate = min(self._most, self._rate * (1.05 if self.careful else 1.5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import re
 import subprocess
 import sys
@@ -213,3 +215,37 @@ def test_example_of_an_hour_runs_shorter_as_documented() -> None:
     assert 100 < int(found[2]) < 1201
     assert int(found[3]) > 280
     assert "60 s of calling took" in run.stderr
+
+
+@pytest.mark.parametrize(("kbps", "most_s"), [(1000, 0.04), (256, 0.08)])
+def test_virtual_call_avatar_crosses_beside_datagrams_without_delaying_them(
+    kbps: float, most_s: float
+) -> None:
+    avatar = random.Random(1).randbytes(150_000)
+    sender = make_session(
+        is_client=True, sends=True, receives=False, avatar=avatar,
+        offer=make_offer(avatar, mode="datagram"),
+    )  # fmt: skip
+    receiver = make_session(is_client=False, sends=False, receives=True)
+    delays: list[float] = []
+    avatars: list[bytes] = []
+    count = itertools.count()
+
+    def on_event(side: int, event: Event, now: float) -> None:
+        if isinstance(event, FrameReceived):
+            delays.append(now - event.frame.capture_time)
+            receiver.frame_decoded(event.frame.sequence, now)
+        elif isinstance(event, AvatarReceived):
+            avatars.append(event.data)
+        default_owner((sender, receiver)[side], event, now)
+
+    def capture(now: float) -> None:
+        if sender.can_send_frame(now):
+            sender.send_frame(Talk.coded(next(count), now, sender.reference()), now)
+
+    link = LinkSettings(delay_ms=20, trace=Trace.steady(kbps), queue_packets=200)
+    call = VirtualCall(sender, receiver, PathSettings(link, link), on_event=on_event)
+    call.every(0.05, capture)
+    call.run(30)
+    assert avatars == [avatar]
+    assert sorted(delays)[int(0.95 * len(delays))] < most_s
