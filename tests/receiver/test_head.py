@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import FaceParams
-from receiver.head import LEAST_PX, Head
+from receiver.head import LEAST_PX, Head, WholeHead
 from receiver.quality import FULL, LADDER
 
 STILL = FaceParams(np.zeros(46, np.float32), np.zeros(3, np.float32), 0.0)
@@ -79,3 +79,27 @@ def test_head_without_a_rate_to_keep_never_gives_up_quality() -> None:
     head, renderer = drawn(None, 300, 12)
     assert head.quality == FULL
     assert set(renderer.sizes) == {300}
+
+
+class SlowFrame:
+    """A whole picture whose head takes two microseconds a pixel."""
+
+    size, opaque, head_px = (64, 48), True, 0
+
+    def __init__(self, renderer: SlowRenderer) -> None:
+        self.renderer = renderer
+
+    def draw(self, params: FaceParams, pose: ArrayLike) -> NDArray[np.uint8]:
+        self.renderer.now += 2e-6 * self.head_px**2 / self.renderer.stride
+        return np.zeros((48, 64, 4), np.uint8)
+
+
+def test_head_in_a_whole_picture_is_drawn_smaller_too() -> None:
+    renderer = SlowRenderer()
+    full = SlowFrame(renderer)
+    head = WholeHead(renderer, 0.6, 200, full)  # type: ignore[arg-type]
+    head.keep(20.0, clock=lambda: renderer.now)
+    for _ in range(40):
+        assert head.draw(STILL, np.eye(4)).shape == (48, 64, 3)
+        renderer.now += 0.01
+    assert full.head_px == 200 * head.quality.share < 150
