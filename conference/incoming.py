@@ -68,6 +68,10 @@ class ReceiveOptions:
     where pictures are compared with a `reference`; 0: none."""
     threads: int | None = None
     """Of the renderer; None: all cores."""
+    device: str = "auto"
+    """auto, cuda or cpu."""
+    backend: str = "auto"
+    """One of `nerf.backends.BACKENDS`, or auto."""
     output: Path | None = None
     """Video file or folder; None: a window if there is a display, else a new video here."""
     reference: Path | None = None

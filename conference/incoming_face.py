@@ -90,10 +90,13 @@ class IncomingFace:
             self.exchange.call.refuse(Reason.AVATAR, f"your avatar cannot be used: {error}")
             raise
 
+    def _drawn_from(self, avatar: AvatarFile) -> Head:
+        o = self.options
+        return open_head(avatar, o.size, o.threads, o.background, o.device, o.backend)
+
     def _take_over(self, avatar: AvatarFile) -> None:
         """The whole head in place of its beginning; on a thread of its own."""
-        head = self._checked(lambda: open_head(avatar, self.options.size, self.options.threads,
-                                               self.options.background))  # fmt: skip
+        head = self._checked(lambda: self._drawn_from(avatar))
         if head.shape != self.head.shape:
             return  # what is being filmed cannot change its size
         head.warm_up()
@@ -124,6 +127,6 @@ class IncomingFace:
         terms = Terms(self.offer.bounds, avatar.sections)
         self.decoder = PROFILES[self.offer.profile].decoder(terms)
         wish = self.options.background
-        self.head = open_head(avatar, self.options.size, self.options.threads, wish)
+        self.head = self._drawn_from(avatar)
         if wish is not None and not self.head.whole:
             self.status.say(f"the avatar of {self.offer.name} is a head alone: shown on white")

@@ -54,6 +54,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="pictures per second to keep on a slow machine: resolution, then steps along rays "
         "are given up for it, and come back; default: the sender's; 0: never")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of drawing; default: all cores")
+    add("--device", choices=("auto", "cuda", "cpu"), default="auto", help="to draw; default auto")
+    add("--backend", choices=("auto", "triton", "tcnn", "torch", "cpu"), default="auto",
+        help="whose kernels draw; default the best there is (docs/gpu.md)")  # fmt: skip
     add(
         "--reference",
         type=Path,
@@ -85,6 +88,11 @@ def options_of(args: argparse.Namespace) -> ReceiveOptions:
         raise LocalError(f"--fps must be 0 or lie in 1..240, not {args.fps:g}")
     if args.threads is not None and not 1 <= args.threads <= 1024:
         raise LocalError(f"--threads must lie in 1..1024, not {args.threads}")
+    if args.device == "cuda":
+        from nerf.backends import no_cuda
+
+        if (missing := no_cuda()) is not None:
+            raise LocalError(f"{missing}: use --device cpu")
     view = parse_view(args.view)
     if args.reference is not None and args.view:
         raise LocalError("--reference compares with the sender's own view: leave --view out")
@@ -93,6 +101,7 @@ def options_of(args: argparse.Namespace) -> ReceiveOptions:
     return ReceiveOptions(
         size=args.size, background=args.background if whole else None, view=view,
         buffer=args.buffer, display_fps=args.display_fps, fps=args.fps, threads=args.threads,
+        device=args.device, backend=args.backend,
         output=args.output, reference=args.reference, stats=args.stats, trace=args.trace,
     )  # fmt: skip
 

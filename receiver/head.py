@@ -123,19 +123,24 @@ class WholeHead(Head):
 
 
 def open_head(
-    avatar: AvatarFile, size: int, threads: int | None = None, background: str | None = None
+    avatar: AvatarFile,
+    size: int,
+    threads: int | None = None,
+    background: str | None = None,
+    device: str = "auto",
+    backend: str = "auto",
 ) -> Head:
     """The head of `avatar`, not warm yet; AvatarFileError if its weights do not fit together.
 
     With a `background` ("plate", "blur", ...: `full_frame.background_of`) it is drawn in the whole
-    picture, if the avatar has one.
+    picture, if the avatar has one. `device` and `backend` are wishes (`nerf.backends`).
     """
     import nerf
 
     meta = avatar.meta
     try:
         renderer: Renderer = nerf.load_head(
-            avatar.sections, meta.distance_m, meta.portrait_scale, threads
+            avatar.sections, meta.distance_m, meta.portrait_scale, threads, device, backend
         )
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise AvatarFileError(
