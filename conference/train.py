@@ -314,10 +314,10 @@ class Run:
 
         t, threads = self.trainset, self.trainer.pool.threads
         wall = time.perf_counter()
-        with ProgressLine() as line:
+        with ProgressLine("body and room") as line:
             sections = learn_full_frame(
                 t, self.trainer, fitting,
-                lambda share: line.show(share, 0, time.perf_counter() - wall),
+                lambda share: line.show(share, None, time.perf_counter() - wall),
             )  # fmt: skip
         if not sections:
             announce("no whole pictures in this training set: the avatar is a head alone (build "
