@@ -15,16 +15,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("portrait.record.cli", "film yourself for a training set, with prompts"),
     "dataset": ("portrait.cli", "turn a video of one person into a training set"),
     "train": ("conference.train", "learn a personal 3D head from a video or a training set"),
+    "call": ("conference.call", "call each other, both ways, with or without camera and avatar"),
     "receive": ("conference.receive", "wait for a call, render the caller's head"),
     "send": ("conference.send", "call a receiver and send a face from a camera or a video"),
     "netsim": (
         "conference.netsim_command",
         "run a call over a recorded or made-up network; traces",
     ),
-    "bench": ("conference.bench.cli", "measure latency and rate-distortion on this machine"),
+    "bench": (
+        "conference.bench.cli",
+        "measure speed, likeness, rate and resilience on this machine",
+    ),
     "facenet": ("portrait.facenet.cli", "train our own face tracker on labelled clips"),
     "export-cpem": ("sender.cpem.cli", "convert CPEM's published checkpoint for --extractor cpem"),
     "inspect": ("conference.inspect", "show what is inside an avatar file"),
+    "repack": ("conference.repack", "write an avatar again, smaller"),
 }
 
 
@@ -43,6 +48,8 @@ def usage() -> str:
             "a first call:  facewire train me.mp4 -o me.fwa",
             "               facewire receive --listen 0.0.0.0:4433       (prints an invite)",
             "               facewire send --source camera:0 --avatar me.fwa --to INVITE",
+            "both ways:     facewire call --listen 0.0.0.0:4433 --avatar me.fwa",
+            "               facewire call --to INVITE --avatar you.fwa",
         ]
     )
 
