@@ -52,6 +52,7 @@ TRACKERS = ("facenet", "mediapipe", "cpem", "truth")  # an extractor's name begi
 POLL_S = 0.1
 FINAL_WAIT_S = 2.0  # for the receiver's last numbers
 FACELESS_HINT_S = 3.0
+QUIET_S = 1.5  # of silence: the connection counts as lost until something comes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +279,8 @@ class Sending:
             return "waiting for the first picture"
         others = ", ".join(f"{n} {name}" for name, n in fates.items() if n and name != "sent")
         away = "  NO FACE" if self._stream.absent else ""
+        away = "  ON HOLD" if self._stream.on_hold else away
+        away = "  CONNECTION LOST, trying" if self._exchange.call.quiet_s() > QUIET_S else away
         return (
             f"{self._seconds:6.1f} s{away}  sent {fates['sent']} frames"
             f"{f' ({others})' if others else ''}  payload {rates['payload kbps']:.1f} kbps  "
