@@ -9,6 +9,7 @@ instant. Payload counts repetitions, wire both directions with IP and UDP header
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,4 +152,4 @@ def rows_of(prefix: str, results: list[CallResult]) -> list[Row]:
     back = [r.back_ms for r in results if r.back_ms is not None]
     if back:
         rows.append(Row(f"{prefix}.back_ms", round(max(back), 1), "ms"))
-    return rows
+    return [row for row in rows if math.isfinite(row.value)]  # a call may never have begun
