@@ -11,6 +11,7 @@ from aioquic.quic import events as quic_events
 from aioquic.quic.connection import QuicConnection
 
 from quic_transport import quic_inside
+from quic_transport.call_state import State
 from quic_transport.outbound import CONTROL_STREAM
 from quic_transport.session import Session
 
@@ -43,7 +44,8 @@ class Engine:
         elif isinstance(event, quic_events.HandshakeCompleted):
             quic_inside.lazy_acks(self.quic)
         elif isinstance(event, quic_events.StreamDataReceived):
-            if event.stream_id != CONTROL_STREAM:  # bulk: its sender waits
+            # bulk and greetings: their sender waits
+            if event.stream_id != CONTROL_STREAM or session.state is not State.OPEN:
                 quic_inside.hurry_acks(self.quic, now)
             session.receive(event.stream_id, event.data, event.end_stream, now)
         elif isinstance(event, quic_events.DatagramFrameReceived):

@@ -43,7 +43,7 @@ class Limits:
     stale_after_s: float = 0.25
     """A frame that is not confirmed this long (plus a round trip) after it left says that the
     path is behind, seconds."""
-    hello_timeout_s: float = 15.0
+    hello_timeout_s: float = 25.0
     """How long the peer may take to say hello, seconds: 12 kbps carry one in four."""
     peer_timeout_s: float = field(default_factory=give_up_s)
     """A peer that is silent this long is lost, seconds; until then the call tries to come back."""

@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
     title = f"{track.name}, {profile}, 20 frames/s, {args.seeds} × {args.seconds:g} s"
     print_table(title, HEADER, lines)
     if args.output is not None:
-        write_json(args.output, document(["facewire", "bench", "loss", *argv], rows))
+        write_json(args.output, document(["loss", *argv], rows))
     return 0
 
 
