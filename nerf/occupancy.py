@@ -17,6 +17,9 @@ from nerf.camera import Camera, head_pose, project
 from nerf.field import OCCUPANCY_SIZE, Cube
 
 FRONT = 0.105  # metres: nothing of a head lies further in front of its origin (nose tip: 0.075)
+EARS = -0.02  # metres: the ears' depth behind the head's origin
+BACK = 1.3  # depth of the head behind its ears over half its width
+ROOM = 1.5  # of the ellipsoid's 1: hair is no ellipsoid either
 DECAY = 0.95  # of a voxel's remembered density, per refresh
 OPAQUE = 0.01  # in training a voxel counts where one step through it absorbs this much light
 OPAQUE_FINAL = 0.03  # in the finished avatar: a fifth fewer samples for 0.03 dB
@@ -64,6 +67,29 @@ def visual_hull(mattes: ArrayLike, rotations: ArrayLike, camera: Camera, distanc
         outside += ~inside
     g = OCCUPANCY_SIZE
     return (outside <= misses * len(m)).reshape(g, g, g)
+
+
+def round_back(hull: NDArray[np.bool_], cube: Cube) -> NDArray[np.bool_]:
+    """A visual hull [G, G, G] without what no head has: the cone behind it that a camera which
+    never saw the back of the head leaves open, and in which floaters grow.
+
+    Behind EARS a head fits an ellipsoid as wide and high as the hull is there, and BACK times as
+    deep as half its width (skulls are 1.2 to 1.4 times as long as wide; hair is in the width).
+    """
+    points = cube.to_head(voxel_centers()).reshape(*hull.shape, 3)
+    depth = points[0, 0, :, 2]
+    plane = hull[:, :, int(np.argmin(np.abs(depth - EARS)))]
+    if not plane.any():
+        return hull
+    xs, ys = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+    low = np.array([points[xs[0], 0, 0, 0], points[0, ys[0], 0, 1]])
+    high = np.array([points[xs[-1], 0, 0, 0], points[0, ys[-1], 0, 1]])
+    half = np.maximum((high - low) / 2, 1e-3) + cube.edge / len(depth)
+    across = (points[..., :2] - (low + high) / 2) / half
+    behind = np.maximum(EARS - points[..., 2], 0.0) / (BACK * half[0])
+    # Below the middle nothing narrows: a jaw and hair on the neck are no ellipsoid.
+    across[..., 1] = np.maximum(across[..., 1], 0.0)
+    return hull & ((points[..., 2] >= EARS) | ((across**2).sum(axis=-1) + behind**2 <= ROOM))
 
 
 class Occupancy:

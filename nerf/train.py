@@ -27,7 +27,7 @@ from nerf.cpu.render import Rendered
 from nerf.expression import fit_expression_code
 from nerf.field import cube_rays, new_field
 from nerf.metrics import Likeness, likeness, mean_likeness
-from nerf.occupancy import OPAQUE_FINAL, Occupancy, fit_cube, visual_hull
+from nerf.occupancy import OPAQUE_FINAL, Occupancy, fit_cube, round_back, visual_hull
 from nerf.pose_correction import fit_correction, pose_features
 
 
@@ -138,6 +138,7 @@ class Trainer:
         self.field = new_field(settings.config, code, cube, self.rng)
         hull = visual_hull(footage.alpha[sample], footage.rotation[sample], footage.camera,
                            footage.distance, cube)  # fmt: skip
+        hull = round_back(hull, cube)
         self.occupancy = Occupancy(hull)
         self.field.occupancy = hull.astype(np.uint8)
         self.engine: TrainEngine

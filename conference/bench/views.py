@@ -1,9 +1,10 @@
 """`facewire bench views AVATAR`: a performer's head from the side, against what is really there.
 
-The rule: the camera walks round a head that looks where it looked, and lights stay where they
-were; every other picture of this head is known exactly, because the performer is made of code.
-Frames are those that training never saw (the last 15 % of the performance), parameters are exact,
-so what is scored is the field alone. Reference: datasets/portrait/performer.
+The rule: the camera walks round a head that looks where it looked, to where it sees the head under
+the wanted angles, as a receiver's `--view` does, and the lights stay where they were. Every such
+picture is known exactly, because the performer is made of code. Frames are those that training
+never saw (the last 15 % of the performance), parameters are exact, so what is scored is the field
+alone. Reference: datasets/portrait/performer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from quic_transport.errors import LocalError
 VIEWS = (
     (0, 0), (-15, 0), (15, 0), (-30, 0), (30, 0), (-45, 0), (45, 0), (0, -20), (0, 20),
 )  # fmt: skip
-"""Yaw and pitch in degrees by which the camera walks round the head."""
+"""Yaw and pitch in degrees under which the camera sees the head."""
 HELD_OUT = 0.15
 SHOWN = ((-45, 0), (-30, 0), (0, 0), (30, 0), (45, 0))  # in the picture that --pictures writes
 
@@ -78,11 +79,11 @@ def moments(seed: int, seconds: float, script: str, frames: int) -> Iterator[Mom
 
 
 def walked(moment: Moment, yaw: float, pitch: float) -> Moment:
-    """The same head from a camera that has walked round it by so many degrees."""
+    """The same head from where a camera sees it under so many degrees."""
     from nerf.camera import rotation_matrix
 
-    turn = rotation_matrix(np.radians(pitch), np.radians(yaw), 0.0)
-    return Moment(moment.expression, turn @ moment.rotation, turn @ moment.lights)
+    seen = rotation_matrix(np.radians(pitch), np.radians(yaw), 0.0)
+    return Moment(moment.expression, seen, seen @ moment.rotation.T @ moment.lights)
 
 
 def main(argv: list[str]) -> int:
