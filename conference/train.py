@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conference.full_frame import PictureScore
     from conference.personal.fitting import Likenesses, PersonalFitting
     from nerf.metrics import Likeness
-    from nerf.train import Trainer
+    from nerf.train import Trainer, TrainSettings
     from nerf.trainset import TrainSet
 
 SCORE_FRAMES = 6  # held-out frames behind the score on the progress bar
@@ -153,7 +153,9 @@ def pick_device(wanted: str) -> str:
 class Run:
     """One training run with its files: FILE.fwa, FILE.checkpoint.npz, FILE.preview.png."""
 
-    def __init__(self, request: TrainRequest, folder: Path) -> None:
+    def __init__(self, request: TrainRequest, folder: Path,
+                 settings: TrainSettings | None = None) -> None:  # fmt: skip
+        """`settings` stand in for those of the request's preset."""
         from conference.personal.fitting import PersonalFitting
         from nerf.cpu.pool import WorkerPool, available_threads
         from nerf.train import PRESETS, Footage, Trainer
@@ -161,7 +163,7 @@ class Run:
 
         self.request = request
         self.device = pick_device(request.device)
-        settings = PRESETS[request.preset]
+        settings = settings or PRESETS[request.preset]
         threads = request.threads or min(THREADS, available_threads())
         if request.size is not None:
             settings = replace(settings, size=request.size)

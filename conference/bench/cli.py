@@ -19,6 +19,10 @@ BENCHES = {
     "loss": ("conference.bench.loss", "calls over bad networks in virtual time, mode by mode"),
     "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
     "render": ("conference.bench.render", "what a picture costs on this processor"),
+    "train": (
+        "conference.bench.train",
+        "likeness against seconds, presets and what they are made of",
+    ),
     "views": (
         "conference.bench.views",
         "a performer's head from the side, against its true pictures",

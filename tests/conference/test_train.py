@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -124,3 +125,20 @@ def test_cuda_is_refused_in_a_sentence_where_there_is_none(
     argv = ["train", str(ball_set), "-o", str(tmp_path / "x.fwa"), "--device", "cuda"]
     assert facewire.main(argv) == 1
     assert "--device cpu" in capsys.readouterr().err
+
+
+def test_bench_train_makes_a_row_of_every_run_and_goes_on(
+    ball_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, rows = tmp_path / "runs", tmp_path / "t.json"
+    command = ["bench", "train", str(ball_set), "-o", str(out), "--seconds", "1", "1.5",
+               "--without", "rank12", "--threads", "1", "--json", str(rows)]  # fmt: skip
+    assert facewire.main(command) == 0
+    values = {row["name"]: row["value"] for row in json.loads(rows.read_text())["rows"]}
+    for name in ("train.fast.1s", "train.fast.1.5s", "train.rank12.1.5s"):
+        assert values[f"{name}.steps"] > 3
+        assert values[f"{name}.generic.psnr"] > 8
+        assert 0 < values[f"{name}.file"] < 5
+    capsys.readouterr()
+    assert facewire.main(command) == 0
+    assert capsys.readouterr().out.count("is there from before") == 3
