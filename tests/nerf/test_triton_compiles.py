@@ -23,5 +23,7 @@ def test_all_kernels_compile_for_a_gpu_that_is_not_there(capability: str, tmp_pa
                           capture_output=True, text=True, timeout=600)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     kernels = {line.partition(":")[0] for line in done.stdout.splitlines()}
-    assert kernels >= {"blend", "find", "shade", "walk", "evaluate", "compose", "propagate",
-                       "gather", "step_tables", "step_networks", "settle", "density", "draw", "advance"}  # fmt: skip
+    assert kernels >= {
+        "blend", "find", "shade", "walk", "evaluate", "compose", "propagate", "gather",
+        "step_tables", "step_networks", "settle", "density", "draw", "advance",
+    }  # fmt: skip
