@@ -82,7 +82,7 @@ def talking(
         threads = [threading.Thread(target=run, args=(call,)) for call in calls]
         for thread in threads:
             thread.start()
-        yield (*calls, errors)
+        yield calls[0], calls[1], errors
         for thread in threads:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()

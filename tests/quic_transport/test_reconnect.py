@@ -214,7 +214,7 @@ def test_receiver_that_was_restarted_is_found_again(identity: Identity, tmp_path
         until(lambda: len(viewer.frames) > 20)
         port = first.port
         # a process that dies says nothing: its socket is gone, and its memory
-        first._thread.soon(lambda: first._server._transport.close())
+        dead(first)
         time.sleep(1.0)
         with start(port) as second:
             back = time.monotonic()
@@ -276,12 +276,23 @@ def test_reconnection_uses_the_ticket_and_early_data(
     assert True in early[2:]
 
 
+def dead(listener: Listener) -> None:
+    """Take a listener's socket away, as a crash does: it says nothing to anybody."""
+
+    def close() -> None:
+        transport = listener._server._transport
+        assert transport is not None
+        transport.close()
+
+    listener._thread.soon(close)
+
+
 def test_peer_that_stays_away_is_lost_in_the_end(identity: Identity) -> None:
     limits = Limits(peer_timeout_s=2.5)
     listener = serve("127.0.0.1", 0, party=Party(receives=True), identity=identity)
     with connect(listener.invite, party=SENDER, limits=limits) as sender:
         accept(listener)
-        listener._thread.soon(lambda: listener._server._transport.close())
+        dead(listener)
         until(lambda: sender.ended is not None, 15)
         assert sender.ended is not None
         assert sender.ended.how is Ending.PEER_LOST
