@@ -70,9 +70,6 @@ class TrainSettings:
     table_rate: float = 2e-2
     expression_rate: float = 2e-2
     network_rate: float = 3e-3
-    network_warm_up: int = 200
-    """Steps over which that rate grows from a third: at once, the networks lose units while the
-    tables are still empty."""
     decay_to: float = 0.03
     """Rates fall by this factor, exponentially, over the run; unused with milestones."""
     milestones: tuple[int, ...] = ()
@@ -85,7 +82,7 @@ class TrainSettings:
     """Samples per step that the number of rays is steered to."""
     detail_share: float = 0.2
     """Share of the rays that go through eyes and mouth, where their places are known: small, and
-    what people look at."""
+    what people look at. Training that lives on a GPU (`nerf.gpu`) draws its rays without."""
     loss: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
     betas: tuple[float, float] = (0.9, 0.99)
     holdout: float = 0.15
@@ -101,7 +98,7 @@ PRESETS: dict[str, TrainSettings] = {
     # there and one per step here. On a CPU this takes days: see docs/training.md.
     "paper": TrainSettings(
         config=PAPER_FIELD, steps=200, size=512, table_rate=1e-3, expression_rate=1e-3,
-        network_rate=1e-3, network_warm_up=0, detail_share=0.0, milestones=(40, 100),
+        network_rate=1e-3, detail_share=0.0, milestones=(40, 100),
         samples=40_000,
     ),
 }  # fmt: skip

@@ -25,7 +25,7 @@ KINDS = (("generic tracker", "generic"), ("personal tracker", "personal"),
          ("pose by pose", "ceiling"))  # fmt: skip
 MEASURES = (("psnr", "dB"), ("psnr head", "dB"), ("psnr rimless", "dB"), ("ssim", ""))
 VARIANTS = (
-    "no-detail", "no-refinement", "no-warm-up", "rank12", "rank46", "no-spread", "size256",
+    "no-detail", "no-refinement", "rank12", "rank46", "no-spread", "size256",
 )  # fmt: skip
 
 
@@ -60,7 +60,6 @@ def changed(variant: str) -> TrainSettings:
     return {
         "no-detail": replace(fast, detail_share=0.0),
         "no-refinement": replace(fast, pose_rate=0.0),
-        "no-warm-up": replace(fast, network_warm_up=0),
         "rank12": replace(fast, config=replace(fast.config, rank=12)),
         "rank46": replace(fast, config=replace(fast.config, rank=46)),
         "no-spread": replace(fast, loss=replace(fast.loss, spread=0.0)),
