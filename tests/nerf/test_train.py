@@ -12,6 +12,8 @@ import pytest
 from nerf.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from nerf.cpu.pool import WorkerPool
 from nerf.pose_correction import fit_correction
+from nerf.pose_refinement import PoseRefinement
+from nerf.ray_draw import RayDraw
 from nerf.train import PRESETS, Footage, Trainer, TrainSettings, train_count
 from tests.nerf.heads import SMALL, ball_footage
 
@@ -88,7 +90,8 @@ def test_a_wrong_pose_is_pulled_back(trained: Trainer) -> None:
     trainer.footage = replace(footage, rotation=wrong)
     trainer.settings = replace(SETTINGS, steps=10**6, pose_start=0.0, table_rate=0.0,
                                expression_rate=0.0, network_rate=0.0)  # fmt: skip
-    trainer.rigid = np.zeros_like(trained.rigid)
+    trainer.refinement = PoseRefinement(trained.count)
+    trainer.rays_of = RayDraw(trainer.footage, trained.count, trained.field.cube, 0.0)
     before = trained.rigid[3].copy()
     for _ in range(120):
         trainer._order = [3, 3]  # the second keeps the mean over frames from being taken out
