@@ -69,7 +69,8 @@ def changed(variant: str) -> TrainSettings:
 
 def made(args: argparse.Namespace, preset: str, variant: str, seconds: float) -> Path | None:
     """The avatar of one run, trained unless it is there; None if it was interrupted."""
-    from conference.train import Run, TrainRequest
+    from conference.train import Run
+    from conference.train_request import TrainRequest
 
     output: Path = args.output / f"{variant or preset}-{seconds:g}s.fwa"
     checkpoint = output.with_name(output.stem + ".checkpoint.npz")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import facewire
-from conference.train import Run, parse
+from conference.train import Run
+from conference.train_request import parse
 from nerf.train import PRESETS, Trainer
 from nerf.trainset import TrainSet, portrait_poses, write_trainset
 from quic_transport.avatar_file import load_avatar

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import facewire
-from conference import train
+from conference import train_report
 from conference.heldout import cut_trainset
 from conference.personal.fitting import PersonalFitting
-from conference.train import Run, parse
+from conference.train import Run
+from conference.train_request import parse
 from nerf.camera import portrait_camera
 from nerf.train import PRESETS
 from nerf.trainset import TrainSet, portrait_poses, read_trainset, write_trainset
@@ -55,7 +56,7 @@ def painted_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(PRESETS["fast"], config=SMALL, steps=360, size=80, samples=3000)
     monkeypatch.setitem(PRESETS, "fast", small)
-    monkeypatch.setattr(train, "CEILING_FRAMES", 3)
+    monkeypatch.setattr(train_report, "CEILING_FRAMES", 3)
 
 
 def test_the_personal_tracker_lies_between_the_general_one_and_the_ceiling(
