@@ -155,28 +155,30 @@ class TorchEngine:
         )
         wanted = [table, *nets] + ([motion] if rigid else [])
         grads = torch.autograd.grad(total, wanted)
-        self.count += 1
-        self._step_tables(grads[0], code, rates)
+        stepped = self._stepped_tables(grads[0], code, rates, self.count + 1)
+        self.count += 1  # from here on nothing asks for memory: a step is taken or has not been
+        self._moment1, self._moment2, self._w.mean, self._w.tables = stepped
         self._step_networks(list(grads[1 : 1 + len(nets)]), rates.network)
         rays = len(batch.directions)
         moved = grads[-1].double().cpu().numpy() if rigid else np.zeros(6)
         return StepResult(float(total.detach()) / rays, float((off.detach() ** 2).mean()),
                           int(inside.sum()), moved)  # fmt: skip
 
-    def _step_tables(self, grad: Tensor, code: Tensor, rates: Rates) -> None:
-        """The sparse Adam of `nerf.cpu.tables.step_tables`."""
+    def _stepped_tables(self, grad: Tensor, code: Tensor, rates: Rates,
+                        count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        """Adam's two memories, mean and expression tables after the sparse Adam of
+        `nerf.cpu.tables.step_tables`, for the step number `count`."""
         beta1, beta2 = self.betas
-        fix = float(np.sqrt(1 - beta2**self.count) / (1 - beta1**self.count))
+        fix = float(np.sqrt(1 - beta2**count) / (1 - beta1**count))
         touched = grad != 0
         m = torch.where(touched, beta1 * self._moment1 + (1 - beta1) * grad, self._moment1)
         v = torch.where(touched, beta2 * self._moment2 + (1 - beta2) * grad * grad, self._moment2)
-        self._moment1, self._moment2 = m, v
         scale = touched / (v.sqrt() + EPS)
-        self._w.mean = self._w.mean - rates.table * fix * m * scale
+        mean = self._w.mean - rates.table * fix * m * scale
         n = self._w.tables.shape[0]
         step = rates.expression * fix * (grad * scale)[:n, :, None] * code
         kept = 1 - rates.decay * touched[:n, :, None]
-        self._w.tables = self._w.tables * kept - step
+        return m, v, mean, self._w.tables * kept - step
 
     def _step_networks(self, grads: list[Tensor], rate: float) -> None:
         beta1, beta2 = self.betas

@@ -19,6 +19,7 @@ from nerf.backends import (
     open_engine,
     open_resident,
 )
+from nerf.batch_size import BatchSize
 from nerf.camera import Camera
 from nerf.cpu.engine import Rates, StepResult
 from nerf.cpu.pool import WorkerPool
@@ -74,7 +75,7 @@ class Trainer:
         self.refinement = PoseRefinement(self.count)
         self.poses_fixed = False
         self.step_index = 0
-        self.rays = 1024
+        self.batch = BatchSize(settings.samples)
         self._order: list[int] = []
         self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share)
         poses = [footage.pose(i) for i in range(self.count)]
@@ -98,7 +99,8 @@ class Trainer:
     def state(self) -> dict[str, ArrayLike]:
         """Where the run is, as named arrays; weights and optimiser have their own."""
         return {
-            "step": self.step_index, "rays": self.rays, "rigid": self.rigid,
+            "step": self.step_index, "rays": self.batch.rays, "share": self.batch.share,
+            "rigid": self.rigid,
             "rigid1": self.refinement.moment1, "rigid2": self.refinement.moment2,
             "rigid_n": self.refinement.count,
             "order": np.array(self._order, np.int64), "codes": self.codes,
@@ -107,7 +109,8 @@ class Trainer:
 
     def load_state(self, state: dict[str, NDArray[np.float64]]) -> None:
         """Take over what `state` gave."""
-        self.step_index, self.rays = int(state["step"]), int(state["rays"])
+        self.step_index = int(state["step"])
+        self.batch.rays, self.batch.share = int(state["rays"]), float(state.get("share", 1.0))
         self.refinement.take(state["rigid"], state["rigid1"], state["rigid2"],
                              state["rigid_n"].astype(int))  # fmt: skip
         self._order = [int(i) for i in state["order"]]
@@ -129,6 +132,7 @@ class Trainer:
         `progress` in [0, 1] places the step in the schedule; by default steps taken over steps in
         all. A caller with a time budget passes the share of it that is spent. Where the footage
         lies on the device, this takes all the steps up to the next look at the occupancy.
+        A step that fails has not been: the same frame comes next, and nothing has moved.
         """
         s = self.settings
         if not self._order:
@@ -136,10 +140,15 @@ class Trainer:
         if progress is None:
             progress = self.step_index / s.steps
         refine = s.pose_rate > 0 and progress >= s.pose_start and not self.poses_fixed
-        if self.resident is not None:
-            result = self._stretch(progress, refine)
-        else:
-            result = self._one_step(progress, refine)
+        order = list(self._order)
+        try:
+            if self.resident is not None:
+                result = self._stretch(progress, refine)
+            else:
+                result = self._one_step(progress, refine)
+        except Exception:
+            self._order = order
+            raise
         if self.step_index % LOOK_EVERY == 0 and self.step_index >= 3 * LOOK_EVERY:
             self.occupancy.refresh(self.engine.density_at, self.rng)
             self.engine.set_occupancy(self.occupancy.grid(float(self.engine.step_length)))
@@ -161,7 +170,8 @@ class Trainer:
         s = self.settings
         frame = self._order.pop()
         scale = self._scale(self.step_index, progress)
-        batch = self.rays_of.draw(frame, self.rays, self.rigid[frame], self.codes[frame], self.rng)
+        batch = self.rays_of.draw(frame, self.batch.rays, self.rigid[frame], self.codes[frame],
+                                  self.rng)  # fmt: skip
         result = self.engine.step(batch, self._rates(scale), s.loss, float(self.rng.random()),
                                   rigid=refine)  # fmt: skip
         if refine:
@@ -169,8 +179,7 @@ class Trainer:
             if not self._order:
                 self.refinement.centre()
         self.step_index += 1
-        wanted = self.rays * s.samples / max(result.samples, 1)
-        self.rays = int(np.clip(0.9 * self.rays + 0.1 * wanted, 256, 4096))
+        self.batch.follow(result.samples)
         return result
 
     def _stretch(self, progress: float, refine: bool) -> StepResult:
@@ -186,9 +195,10 @@ class Trainer:
         frames = [self._order.pop() for _ in range(n)]
         scales = [self._scale(self.step_index + i, min(progress + i / s.steps, 1.0))
                   for i in range(n)]  # fmt: skip
-        result, self.rays = self.resident.run(
+        result, self.batch.rays = self.resident.run(
             frames, self.rng.integers(0, 2**31, n), [self._rates(x) for x in scales], s.loss,
-            self.rng.random(n), [s.pose_rate * x for x in scales], self.rays, s.samples,
+            self.rng.random(n), [s.pose_rate * x for x in scales], self.batch.rays,
+            self.batch.samples,
             refine=refine,
         )  # fmt: skip
         self.step_index += n
@@ -226,15 +236,14 @@ class Trainer:
         return renderer.render(pose, camera, rigid=rigid)
 
     def _renderer(self) -> RenderBackend:
-        """What draws the field as it is; kept between steps where weights have to be uploaded."""
+        """What draws the field as it is; kept until the next step."""
         if self._drawer is not None:
             step, occupancy, renderer = self._drawer
             if step == self.step_index and occupancy is self.field.occupancy:
                 return renderer
         self.engine.store()
         renderer = make_renderer(self.field, self.pool, self.choice)
-        if self.choice.device != "cpu":
-            self._drawer = (self.step_index, self.field.occupancy, renderer)
+        self._drawer = (self.step_index, self.field.occupancy, renderer)
         return renderer
 
     def score(self, indices: ArrayLike, *, corrected: bool = True) -> Likeness:

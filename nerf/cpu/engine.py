@@ -2,7 +2,9 @@
 
 The rule: four phases with a barrier between them, each spread over the threads without a shared
 write: (1) blend by entry range, (2) rays by part, (3) scatter by grid level, (4) Adam by entry
-range. Reference: the paper's training set-up; Kingma & Ba 2015. Twin: nerf.reference.
+range. Only the last one changes weights or memories, and it asks for next to no memory: a step
+that fails for want of it has not been.
+Reference: the paper's training set-up; Kingma & Ba 2015. Twin: nerf.reference.
 """
 
 from __future__ import annotations
@@ -180,7 +182,13 @@ class CpuEngine:
                 for xyz, grad in zip(part.xyz, part.grad_features, strict=True):
                     scatter(self._grad, self._offsets, self._resolutions, level, xyz, grad)
 
-        self.pool.map(spread, list(range(self.field.config.levels - 1, -1, -1)))
+        try:
+            self.pool.map(spread, list(range(self.field.config.levels - 1, -1, -1)))
+            networks = [sum(g[1:], start=g[0]) for g in
+                        zip(*[p.grad_networks for p in parts], strict=True)]  # fmt: skip
+        except BaseException:
+            self._grad[:] = 0.0  # what was gathered of this step must not go into the next one
+            raise
         self.count += 1
         beta1, beta2 = (np.float32(b) for b in self.betas)
         fix = np.sqrt(1 - self.betas[1] ** self.count) / (1 - self.betas[0] ** self.count)
@@ -191,7 +199,7 @@ class CpuEngine:
                 np.float32(rates.expression * fix), beta1, beta2, np.float32(rates.decay),
                 np.float32(1e-12))
         )  # fmt: skip
-        self._step_networks([p.grad_networks for p in parts], rates.network)
+        self._step_networks(networks, rates.network)
         return StepResult(
             sum(p.loss for p in parts) / rays,
             sum(p.error for p in parts) / (3 * rays),
@@ -312,13 +320,10 @@ class CpuEngine:
                 part.rigid[3:] += g_xyz.sum(axis=0)
         return part
 
-    def _step_networks(self, gradients: list[list[Tensor]], rate: float) -> None:
+    def _step_networks(self, gradients: list[Tensor], rate: float) -> None:
         beta1, beta2 = self.betas
         fix1, fix2 = 1 - beta1**self.count, 1 - beta2**self.count
-        for i, weight in enumerate(self._weights):
-            g = gradients[0][i]
-            for other in gradients[1:]:
-                g = g + other[i]
+        for i, (weight, g) in enumerate(zip(self._weights, gradients, strict=True)):
             self._net1[i].mul_(beta1).add_(g, alpha=1 - beta1)
             self._net2[i].mul_(beta2).addcmul_(g, g, value=1 - beta2)
             scale = (self._net2[i] / fix2).sqrt_().add_(1e-15)

@@ -152,8 +152,8 @@ class TritonEngine:
         n = len(batch.directions)
         if n > self.max_rays:
             raise ValueError(f"a step takes at most {self.max_rays} rays, not {n}")
-        self.count += 1
-        self.hyper[0].copy_(torch.tensor(hyper_row(rates, loss, self.betas, self.count, jitter)))
+        row = hyper_row(rates, loss, self.betas, self.count + 1, jitter)
+        self.hyper[0].copy_(torch.tensor(row))
         self.code.copy_(torch.tensor(batch.code))
         self.origin.copy_(torch.tensor(batch.origin))
         self.rays.fill_(n)
@@ -166,6 +166,7 @@ class TritonEngine:
         scale = self.loss_scale
         self.launch(self.hyper, self._zero, rigid=rigid)
         settle[(1,)](self.loss_state, self.counters)
+        self.count += 1
         total, error = self.totals.tolist()
         slabs = self.rigid_slabs[:, :6].sum(dim=0).double().cpu().numpy()
         moved = slabs / scale if rigid else np.zeros(6)

@@ -100,8 +100,8 @@ class ResidentTraining:
         e.rays.fill_(min(rays, e.max_rays))
         for zeroed in (e.at_step, e.counters, e.totals):
             zeroed.zero_()
-        e.count += n
         step = self._step(samples, refine)
+        e.count += n
         if self._stream is None:
             for _ in range(n):
                 step()
@@ -160,11 +160,12 @@ class ResidentTraining:
             def run() -> None:
                 self._launch(samples, refine)
 
-        torch.cuda.synchronize(e.device)
-        for place, value in zip(own, kept, strict=True):
-            place.copy_(value)
-        for zeroed in (e.at_step, e.counters, e.totals):
-            zeroed.zero_()
+        finally:
+            torch.cuda.synchronize(e.device)
+            for place, value in zip(own, kept, strict=True):
+                place.copy_(value)
+            for zeroed in (e.at_step, e.counters, e.totals):
+                zeroed.zero_()
         return run
 
     def _launch(self, samples: float, refine: bool) -> None:
