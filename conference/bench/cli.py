@@ -17,7 +17,7 @@ BENCHES = {
     "latency": ("conference.bench.latency", "the paper's table 1: each stage alone and in a call"),
     "likeness": ("conference.bench.likeness", "general tracker, personal tracker, best pose"),
     "loss": ("conference.bench.loss", "calls over bad networks in virtual time, mode by mode"),
-    "rd": ("conference.bench.rd", "rate and distortion on held-out frames, beside x265"),
+    "rd": ("conference.bench.rd", "quality against kbps on the wire, beside video codecs"),
     "render": ("conference.bench.render", "what a picture costs on this processor"),
     "train": (
         "conference.bench.train",

@@ -1,260 +1,187 @@
-"""`facewire bench rd`: rate and distortion beside x265, on frames that training never saw.
+"""`facewire bench rd`: rendered quality against what crosses the wire, beside video codecs.
 
-The rule: both sides are scored on the same frames against the same reference (head on white); our
-pictures are drawn from *decoded* parameters, with the tracker's own poses as the sender codes them.
-Reference: the paper, figure 4.
+The rule: everybody gets the same film of frames which training never saw, played to and fro for a
+minute, and is scored on the same pictures of its end; facewire's rate is that of whole calls
+(`rd_call`), a codec's that of its packets in RTP (`video_codecs`). A codec that is not there gives
+no rows. Reference: the paper, figure 4.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conference.bench.results import Row, document, print_table
+from conference.bench.results import document, print_table
 from conference.statistics import write_json
 from conference.terminal import announce
 from quic_transport.errors import LocalError
 
 if TYPE_CHECKING:
+    from conference.bench.perceptual import Distance
+    from conference.bench.rd_subject import Scene, Subject
     from nerf.metrics import Likeness
-    from nerf.trainset import TrainSet
-    from sender.personal.model import PersonalModel
 
-RATES_KBPS = (10.0, 15.0, 18.0, 25.0, 35.0, 50.0, 75.0, 100.0)
-PACKET_BYTES = 57  # IP 20 + UDP 8 + QUIC short header, packet number, stream frame and tag 29
-PAPER = {"kbps": 4.94, "psnr": 30.49, "ssim": 0.9360}
-NAMES = ("psnr_whole", "psnr_head", "psnr_rimless", "ssim_whole", "ssim_head")
+CALL_S = 60.0  # of each call: handshake and first picture are spread over it
+SHEET = 3  # frames on a contact sheet
 
 
-@dataclass(frozen=True, slots=True)
-class CodecShare:
-    """Where eg0's bits go."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One side at one rate, in one scene."""
 
-    kbps: float
-    """Payload, whole bytes."""
-    bits: float
-    """Mean bits per frame before padding."""
-    rotation_bits: float
-    """Of those, mean bits for the three angles in predicted frames."""
-    zeros: float
-    """Share of residuals that are zero, 0..1."""
+    name: str
+    """In rows."""
+    label: str
+    """Whose curve it belongs to."""
+    target: float | None
+    """kbps that a codec was asked for; None: facewire."""
+    payload: float
+    """kbps."""
+    wire: float
+    """kbps, headers and all; facewire's: both directions and the handshake."""
+    first_bytes: int
+    """What must have crossed before the first picture: a codec's first frame, our handshake."""
+    wait_s: float | None
+    """How long a codec's worst picture waits on a link of just its payload's rate."""
+    quality: Likeness
+    """Mean over the scored frames."""
+    lpips: float | None
+    """Likewise, where it can be measured."""
+    pictures: dict[int, Any]
+    """Frame → picture, of those on the contact sheet."""
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
-    p = argparse.ArgumentParser(prog="facewire bench rd", description="rate-distortion vs x265")
+    p = argparse.ArgumentParser(
+        prog="facewire bench rd", description="quality against rate, beside video codecs"
+    )
     add = p.add_argument
     add("--avatar", type=Path, required=True, metavar="FILE.fwa", help="who is seen")
     add("--data", type=Path, required=True, metavar="DIR", help="the training set it came from")
-    add("--size", type=int, default=512, metavar="PX", help="of the pictures; default 512")
+    add("--clip", type=Path, metavar="VIDEO", help="the clip of that set: whole pictures too")
+    add("--size", type=int, default=512, metavar="PX", help="of the head's pictures; default 512")
     add("--fps", type=float, default=20.0, help="frames per second; default 20")
     add("--frames", type=int, metavar="N", help="at most so many frames; default: all held out")
+    add("--pictures", type=int, default=60, metavar="N", help="scored of them; default 60")
     add("--json", type=Path, metavar="FILE", help="write the rows")
-    add("--plot", type=Path, metavar="FILE.png", help="draw PSNR and SSIM against kbps")
+    add("--plot", type=Path, metavar="FILE.png", help="draw quality against kbps on the wire")
+    add("--sheet", type=Path, metavar="FILE.png", help="source, facewire and codecs side by side")
     args = p.parse_args(argv)
-    if args.size < 16 or args.size % 2:
-        raise LocalError(f"--size must be even and at least 16, not {args.size}")
+    if args.size < 64 or args.size % 2:
+        raise LocalError(f"--size must be even and at least 64, not {args.size}")
     if not args.fps > 0:
         raise LocalError(f"--fps must be above 0, not {args.fps:g}")
+    if args.pictures < 1 or (args.frames is not None and args.frames < 2):
+        raise LocalError("--pictures must be at least 1 and --frames at least 2")
     return args
 
 
 def main(argv: list[str]) -> int:
     """Run the bench; 0."""
     args = parse(argv)
-    import numpy as np
+    from conference.bench import rd_report
+    from conference.bench.perceptual import open_lpips
+    from conference.bench.rd_subject import open_subject
+    from conference.bench.video_codecs import VIDEO_CODECS, available
 
-    from conference.bench.x265 import code, rate_for
-    from nerf.camera import head_pose
-    from nerf.metrics import likeness, mean_likeness
-    from nerf.renderer import load_head
-    from nerf.trainset import TrainSetError, load_images, read_trainset
-    from quic_transport.avatar_file import load_avatar
-    from sender.personal.model import from_sections
-
-    avatar = load_avatar(args.avatar)
-    try:
-        data = read_trainset(args.data)
-        held = np.arange(data.train_count, len(data))
-        if len(held) < 2:
-            raise LocalError(f"{args.data} holds no frames out: it is too short for this bench")
-        picked = held[_ticks(data.time[held], args.fps)][: args.frames]
-        rgb, alpha = load_images(data, args.size, picked)
-    except TrainSetError as error:
-        raise LocalError(str(error)) from error
-    if data.schema != avatar.meta.schema:
-        raise LocalError(f"{args.avatar} and {args.data} have different expression schemas")
-    announce(f"{len(picked)} held-out frames at {args.fps:g} fps, {args.size} px, {data.extractor}")
-    head = load_head(avatar.sections, avatar.meta.distance_m, avatar.meta.portrait_scale)
-    expression, rotation, views = as_sent(from_sections(avatar.sections), data, picked, args.size)
-    decoded, share = through_codec(avatar.meta.bounds, expression, rotation, data.time[picked],
-                                   args.fps)  # fmt: skip
-
-    def score(draw: Callable[[int], Any]) -> Likeness:
-        return mean_likeness([likeness(draw(i), rgb[i], alpha[i]) for i in range(len(picked))])
-
-    def drawn(expressions: Any, angles: Any, i: int) -> Any:
-        pose = head_pose(angles, avatar.meta.distance_m)
-        return head.render(expressions, pose, views[i]).rgb
-
-    raw = score(lambda i: drawn(expression[i], rotation[i], i))
-    ours = score(lambda i: drawn(decoded[i].expression, decoded[i].rotation, i))
-    wire = share.kbps + (PACKET_BYTES + 2) * 8 * args.fps / 1000
-    curve: list[tuple[float, Likeness]] = []
-    for target in RATES_KBPS:
-        kbps, images = code(list(rgb), target, args.fps)
-        curve.append((kbps, score(lambda i, images=images: images[i])))  # type: ignore[misc]
-        announce(
-            f"  x265 at {target:g} kbps: got {kbps:.1f} kbps, {curve[-1][1].psnr_whole:.2f} dB"
-        )
-    rates = [k for k, _ in curve]
-    same_psnr = rate_for(ours.psnr_whole, rates, [q.psnr_whole for _, q in curve])
-    same_ssim = rate_for(ours.ssim_whole, rates, [q.ssim_whole for _, q in curve])
-    lines = [
-        _line("facewire, unquantised", 49 * 32 * args.fps / 1000, raw),
-        _line("facewire, eg0", share.kbps, ours),
-        *[_line("x265", kbps, quality) for kbps, quality in curve],
-    ]
-    print_table("head on white, held-out frames",
-                ["", "kbps", "PSNR", "head", "rimless", "SSIM", "SSIM head"], lines)  # fmt: skip
-    explain(share, wire, same_psnr, same_ssim, rates, args.fps)
-    rows = as_rows(share, wire, raw, ours, curve, same_psnr, same_ssim)
+    lpips, about_lpips = open_lpips()
+    subject = open_subject(args.avatar, args.data, args.clip, size=args.size, fps=args.fps,
+                           most=args.frames)  # fmt: skip
+    announce(f"{args.avatar.stem}: {len(subject.faces)} held-out frames at {args.fps:g} fps, "
+             f"{min(args.pictures, len(subject.faces))} of them scored\n{about_lpips}")  # fmt: skip
+    if not subject.tables:
+        announce(f"{args.avatar} has no codec tables: rc is left out; train it again for them")
+    for codec in VIDEO_CODECS:
+        if (missing := available(codec)) is not None:
+            announce(f"{codec.label} is left out: {missing}")
+    found = []
+    for scene in subject.scenes:
+        points = judged(subject, scene, args.fps, args.pictures, lpips)
+        print_table(f"{args.avatar.stem}, {scene.title}", *rd_report.table(points))
+        found.append((scene, points))
+        print("\n".join(rd_report.words(points)))
+    print("\n".join(rd_report.remarks(subject.avatar_bytes, CALL_S)))
     if args.json is not None:
+        rows = rd_report.as_rows(found, subject.avatar_bytes)
         write_json(args.json, document(["rd", *argv], rows))
     if args.plot is not None:
-        plot(args.plot, share.kbps, ours, curve)
+        rd_report.plot(args.plot, found)
+    if args.sheet is not None:
+        rd_report.write_sheet(args.sheet, found)
     return 0
 
 
-def as_sent(personal: PersonalModel | None, data: TrainSet, picked: Any, size: int) -> Any:
-    """Expressions [n, 46], rotations [n, 3] and the cameras under which a receiver's picture lies
-    on the set's, of the frames `picked`: what the avatar's own tracker would have sent."""
+def judged(subject: Subject, scene: Scene, fps: float, pictures: int,
+           lpips: Distance | None) -> list[Point]:  # fmt: skip
+    """Facewire's points, the uncoded parameters first, then the codecs'."""
     import numpy as np
 
-    from conference.personal.sending import read_portrait, sent
+    from conference.bench.rd_call import SETTINGS, cross
+    from conference.bench.video_codecs import VIDEO_CODECS, available, code
 
-    camera = data.camera.resized(size, size)
-    if personal is None:
-        return data.expression[picked], data.rotation[picked], [camera] * len(picked)
-    faces = list(sent(personal, data, picked.tolist(), lambda i: read_portrait(data, i)))
-    return (
-        np.array([f.expression for f in faces]), np.array([f.rotation for f in faces]),
-        [f.view(camera, data.distance_m)[1] for f in faces],
-    )  # fmt: skip
+    count = len(subject.faces)
+    scored = np.unique(np.linspace(0, count - 1, min(pictures, count)).astype(int)).tolist()
+    kept = set(shown_on_sheet(scored))
 
+    def score(shown: Any) -> tuple[Likeness, float | None, dict[int, Any]]:
+        return scores(scene, scored, shown, lpips, kept)
 
-def _ticks(times: Any, fps: float) -> Any:
-    """Indices of the frames nearest to the ticks of `fps`, each at most once."""
-    import numpy as np
+    def drawn(faces: Sequence[Any]) -> tuple[Likeness, float | None, dict[int, Any]]:
+        return score(lambda i: scene.draw(faces[i], i))
 
-    wanted = np.arange(times[0], times[-1] + 1e-9, 1.0 / fps)
-    return np.unique(np.abs(times[None, :] - wanted[:, None]).argmin(axis=1))
-
-
-def through_codec(bounds: Any, expressions: Any, rotations: Any, times: Any,
-                  fps: float) -> tuple[list[Any], CodecShare]:  # fmt: skip
-    """Every frame coded and decoded with eg0 as in a call, and where the bits went."""
-    import numpy as np
-
-    from quic_transport.codec import FaceDecoder, FaceEncoder, Quantizer
-    from quic_transport.codec.golomb import code_length, fold
-    from quic_transport.params import EXPRESSION_DIM, FaceParams
-
-    encoder, decoder = FaceEncoder(bounds, gop=round(5 * fps)), FaceDecoder(bounds)
-    quantizer = Quantizer(bounds)
-    before: Any = None
-    decoded, size, bits, turning, zeros, residuals = [], 0, 0, 0, 0, 0
-    for e, r, t in zip(expressions, rotations, times, strict=True):
-        params = FaceParams(e, r, float(t))
-        frame = encoder.encode(params)
-        size += len(frame.payload)
-        bits += encoder.coded_bits
-        codes: Any = np.array(quantizer.quantise(params.vector()), dtype=np.int64)
-        if before is not None and not frame.key:
-            steps = codes - before
-            turning += sum(code_length(fold(int(d))) for d in steps[EXPRESSION_DIM:])
-            zeros += int((steps == 0).sum())
-            residuals += len(steps)
-        before = codes
-        decoded.append(decoder.decode(frame))
-    n = len(decoded)
-    share = CodecShare(size * 8 * fps / n / 1000, bits / n, turning * 49 / max(residuals, 1),
-                       zeros / max(residuals, 1))  # fmt: skip
-    return decoded, share
+    order = to_and_fro(count, max(count, round(CALL_S * fps)))
+    raw = (49 + 3 * scene.placed) * 32 * fps / 1000
+    points = [Point("uncoded", "facewire, uncoded (floats)", None, raw, float("nan"), 0, None,
+                    *drawn(subject.faces))]  # fmt: skip
+    for setting in SETTINGS:
+        if setting.profile == "rc" and not subject.tables:
+            continue
+        call = cross(setting, subject.terms, subject.faces, order, fps, placed=scene.placed)
+        points.append(Point(setting.name, setting.label, None, call.payload_kbps, call.wire_kbps,
+                            call.handshake_bytes, None, *drawn(call.faces)))  # fmt: skip
+    for codec in VIDEO_CODECS:
+        if available(codec) is not None:
+            continue
+        for target in codec.rates:
+            got = code(codec, scene.frames, order, target, fps, scored)
+            points.append(Point(
+                f"{codec.name}_{target:g}", codec.label, target, got.kbps, got.wire_kbps,
+                got.first_bytes, got.wait_s, *score(got.images.__getitem__),
+            ))  # fmt: skip
+        announce(f"  {scene.name}: {codec.label}")
+    return points
 
 
-def _line(name: str, kbps: float, q: Likeness) -> list[str]:
-    return [name, f"{kbps:.2f}", f"{q.psnr_whole:.2f}", f"{q.psnr_head:.2f}",
-            f"{q.psnr_rimless:.2f}", f"{q.ssim_whole:.4f}", f"{q.ssim_head:.4f}"]  # fmt: skip
+def scores(scene: Scene, scored: list[int], shown: Any, lpips: Distance | None,
+           kept: set[int]) -> tuple[Likeness, float | None, dict[int, Any]]:  # fmt: skip
+    """Means over the scored frames of what `shown` gives for each, and the pictures to keep."""
+    from nerf.metrics import likeness, mean_likeness
+
+    likes, distances, pictures = [], [], {}
+    for i in scored:
+        image = shown(i)
+        likes.append(likeness(image, scene.frames[i], scene.mattes[i]))
+        if lpips is not None:
+            distances.append(lpips(image, scene.frames[i]))
+        if i in kept:
+            pictures[i] = image
+    mean = sum(distances) / len(distances) if distances else None
+    return mean_likeness(likes), mean, pictures
 
 
-def explain(share: CodecShare, wire: float, same_psnr: float | None, same_ssim: float | None,
-            rates: Sequence[float], fps: float) -> None:  # fmt: skip
-    """The table in words."""
-    announce(
-        f"\neg0: {share.kbps:.2f} kbps of payload at {fps:g} fps (the paper: {PAPER['kbps']}), "
-        f"{share.bits:.0f} bits a frame, {share.rotation_bits:.0f} of them for the three angles; "
-        f"{100 * share.zeros:.0f} % of the residuals are zero and cost one bit each.\n"
-        "A general tracker's coefficients are noisy, and the bounds of a short clip are narrow, "
-        "so the same noise spans more of the 256 codes: both raise the rate.\n"
-        f"On the wire about {wire:.1f} kbps (one packet a frame, {PACKET_BYTES} bytes of IP, UDP "
-        "and QUIC and 2 of our framing each), acknowledgements not counted."
-    )
-    for what, rate in (("PSNR", same_psnr), ("SSIM", same_ssim)):
-        if rate is None:
-            announce(f"x265 does not cross our {what} between {min(rates):.1f} and "
-                     f"{max(rates):.1f} kbps.")  # fmt: skip
-        else:
-            announce(f"x265 needs {rate:.1f} kbps for the same {what}.")
+def to_and_fro(count: int, length: int) -> list[int]:
+    """The frames of a film of `count` in a call of `length`: 0, 1, …, then back, the ends once."""
+    there_and_back = [*range(count), *range(count - 2, 0, -1)]
+    return [there_and_back[k % len(there_and_back)] for k in range(length)]
 
 
-def as_rows(share: CodecShare, wire: float, raw: Likeness, ours: Likeness,
-            curve: Sequence[tuple[float, Likeness]], same_psnr: float | None,
-            same_ssim: float | None) -> list[Row]:  # fmt: skip
-    """Everything as rows with stable names."""
-    rows = [
-        Row("rd.eg0.payload", share.kbps, "kbps"), Row("rd.eg0.wire_estimate", wire, "kbps"),
-        Row("rd.eg0.bits_per_frame", share.bits, "bit"),
-        Row("rd.eg0.rotation_bits", share.rotation_bits, "bit"),
-        Row("rd.eg0.zero_residuals", share.zeros, ""),
-    ]  # fmt: skip
-
-    def add(prefix: str, quality: Likeness) -> None:
-        for name, value in zip(NAMES, astuple(quality), strict=True):
-            rows.append(Row(f"{prefix}.{name}", value, "dB" if "psnr" in name else ""))
-
-    add("rd.unquantised", raw)
-    add("rd.eg0", ours)
-    for target, (kbps, quality) in zip(RATES_KBPS, curve, strict=True):
-        rows.append(Row(f"rd.x265_{target:g}.rate", kbps, "kbps"))
-        add(f"rd.x265_{target:g}", quality)
-    for name, rate in (("psnr", same_psnr), ("ssim", same_ssim)):
-        if rate is not None:
-            rows.append(Row(f"rd.x265_for_our_{name}", rate, "kbps"))
-    return rows
-
-
-def plot(path: Path, kbps: float, ours: Likeness, curve: Sequence[tuple[float, Likeness]]) -> None:
-    """PSNR and SSIM against the rate, ours as a star, as the paper's figure 4."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    rates = [k for k, _ in curve]
-    for axis, name, label in zip(axes, ("psnr_whole", "ssim_whole"), ("PSNR, dB", "SSIM"),
-                                 strict=True):  # fmt: skip
-        axis.plot(rates, [getattr(q, name) for _, q in curve], "o-", color="tab:green",
-                  label="x265, bframes=0")  # fmt: skip
-        axis.plot([kbps], [getattr(ours, name)], "r*", markersize=14, label="facewire, eg0")
-        axis.set_xlabel("kbps (payload)")
-        axis.set_ylabel(label)
-        axis.set_xscale("log")
-        axis.grid(alpha=0.3, which="both")
-        axis.legend()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+def shown_on_sheet(scored: list[int]) -> list[int]:
+    """SHEET of the scored frames, not the first ones: a codec starts with a keyframe."""
+    if len(scored) <= SHEET:
+        return scored
+    step = len(scored) // SHEET
+    return [scored[k * step + step // 2] for k in range(SHEET)]

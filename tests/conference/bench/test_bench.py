@@ -8,14 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import facewire
 from conference.bench import cli
 from conference.bench.latency import timed
-from conference.bench.rd import through_codec
-from conference.bench.x265 import code, rate_for
 from nerf.camera import portrait_camera
 from nerf.trainset import TrainSet, portrait_poses, write_trainset
 from nerf.weights import to_sections
@@ -58,63 +54,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                       created="2026-01-01", provenance={})  # fmt: skip
     save_avatar(folder / "disc.fwa", AvatarFile(meta, to_sections(random_head())))
     return folder / "disc.fwa", data
-
-
-def test_rd_prints_the_table_and_writes_rows_with_their_origin(
-    made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("conference.bench.rd.RATES_KBPS", (20.0, 60.0))
-    out, plot = tmp_path / "rd.json", tmp_path / "rd.png"
-    argv = ["--avatar", str(made[0]), "--data", str(made[1]), "--size", str(SIZE)]
-    assert cli.main(["rd", *argv, "--json", str(out), "--plot", str(plot)]) == 0
-    text = capsys.readouterr().out
-    assert "facewire, eg0" in text
-    assert text.count("x265 at") == 2
-    document = json.loads(out.read_text())
-    assert set(document) == {"commit", "version", "command", "hardware", "date", "rows"}
-    rows = {row["name"]: row["value"] for row in document["rows"]}
-    assert 0 < rows["rd.eg0.payload"] < rows["rd.eg0.wire_estimate"]
-    assert rows["rd.x265_20.psnr_whole"] > rows["rd.eg0.psnr_whole"]  # random weights
-    assert cv2.imread(str(plot)) is not None
-
-
-def test_codec_share_counts_what_was_coded() -> None:
-    rng = np.random.default_rng(1)
-    e = np.repeat(rng.random((1, 46)), 20, 0).astype(np.float32)
-    r = np.repeat(rng.random((1, 3)), 20, 0)
-    low = (np.concatenate([e[0], r[0]]) - 0.5).astype(np.float32)
-    decoded, share = through_codec(ParamBounds(low, low + 1), e, r, np.arange(20) / 20, 20.0)
-    assert len(decoded) == 20
-    assert share.zeros == 1.0
-    assert share.rotation_bits == 3.0  # a zero costs one bit
-
-
-def test_x265_gives_all_frames_back_and_more_bits_help() -> None:
-    rng = np.random.default_rng(2)
-    noise = cv2.GaussianBlur(rng.integers(0, 255, (64, 64, 3)).astype(np.uint8), (9, 9), 0)
-    frames = [np.asarray(np.roll(noise, i, axis=1), dtype=np.uint8) for i in range(12)]
-    low, coarse = code(frames, 15, 20)
-    high, fine = code(frames, 400, 20)
-    assert len(coarse) == len(fine) == 12
-    assert 0 < low < high
-
-    def error(shown: list[np.ndarray]) -> float:
-        return float(np.mean([(a.astype(float) - b) ** 2 for a, b in zip(shown, frames)]))  # noqa: B905
-
-    assert error(fine) < error(coarse)
-
-
-@given(st.floats(0.05, 0.95))
-def test_rate_for_lies_between_the_neighbours_and_inverts(share: float) -> None:
-    rates, qualities = [10.0, 20.0, 40.0], [25.0, 30.0, 33.0]
-    quality = 25 + share * 5
-    rate = rate_for(quality, rates, qualities)
-    assert rate is not None
-    assert 10 < rate < 20
-    assert np.interp(np.log(rate), np.log(rates), qualities) == pytest.approx(quality)
-    assert rate_for(24.0, rates, qualities) is None
-    assert rate_for(34.0, rates, qualities) is None
 
 
 def test_timed_calls_each_index_once_and_leaves_the_warm_up_out() -> None:
