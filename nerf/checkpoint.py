@@ -1,7 +1,8 @@
 """A training run on disk, so that it survives an interruption or a power cut.
 
-The rule: plain arrays in one .npz, written beside and renamed, loaded without executing code; what
-shapes the run (settings, footage) is fingerprinted, and another run's checkpoint is refused.
+The rule: plain arrays in one .npz, written beside and renamed (whenever the process ends, there is
+the new one or the one before it), loaded without executing code; what shapes the run (settings,
+footage) is fingerprinted, and another run's checkpoint is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def save_checkpoint(
     extra: Mapping[str, np.ndarray] | None = None,
 ) -> None:  # fmt: skip
     """Write the run's state; `facts` are numbers of the caller's own (seconds spent, …), `extra`
-    arrays of its own."""
+    arrays of its own. OSError where it cannot be written; the one before it stays."""
     trainer.engine.store()
     arrays: dict[str, np.ndarray] = {
         "fingerprint": np.array(fingerprint(trainer)),
@@ -56,11 +57,15 @@ def save_checkpoint(
         **{f"extra_{k}": v for k, v in (extra or {}).items()},
     }
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(trainer: Trainer, path: Path) -> tuple[dict[str, float], dict[str, np.ndarray]]:

@@ -241,14 +241,18 @@ def portrait_poses(rotation: NDArray[np.float64], distance_m: float) -> NDArray[
 
 
 def load_images(
-    trainset: TrainSet, size: int, indices: Sequence[int] | NDArray[np.int64], threads: int = 4
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    trainset: TrainSet, size: int, indices: Sequence[int] | NDArray[np.int64], threads: int = 4,
+    into: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
     """The head over white, uint8 [n, size, size, 3] RGB, and its opacity, uint8 [n, size, size].
 
-    Shrunk by averaging. `indices` are positions in the set, not picture names.
+    Shrunk by averaging. `indices` are positions in the set, not picture names; `into` are arrays
+    to be filled and returned, new ones by default.
     """
-    rgb = np.empty((len(indices), size, size, 3), dtype=np.uint8)
-    alpha = np.empty((len(indices), size, size), dtype=np.uint8)
+    if into is None:
+        into = (np.empty((len(indices), size, size, 3), dtype=np.uint8),
+                np.empty((len(indices), size, size), dtype=np.uint8))  # fmt: skip
+    rgb, alpha = into
 
     def load(slot: int) -> None:
         rgb[slot], alpha[slot] = _load_one(trainset, size, int(indices[slot]))

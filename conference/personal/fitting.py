@@ -85,6 +85,15 @@ class PersonalFitting:
         """Whether a moment has come."""
         return self.done < len(MOMENTS) and progress >= MOMENTS[self.done]
 
+    @property
+    def left(self) -> int:
+        """How many of MOMENTS are to come."""
+        return len(MOMENTS) - self.done
+
+    def leave_out(self) -> None:
+        """Let a moment pass without a fit."""
+        self.done += 1
+
     def pass_over(self, cost: float) -> None:
         """After a fit that cost this share of the run: leave out moments that are too dear."""
         if cost > DEAR:
