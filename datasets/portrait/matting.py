@@ -50,11 +50,11 @@ def fast_guided_filter(guide: Any, source: Any, radius: int, epsilon: float) -> 
 
 def _linear(guide: Any, source: Any, radius: int, epsilon: float) -> tuple[Any, Any]:
     """Averaged (a, b) of source ≈ a·guide + b."""
-    mean_g, mean_s = _mean(guide, radius), _mean(source, radius)
-    variance = _mean(guide * guide, radius) - mean_g * mean_g
-    covariance = _mean(guide * source, radius) - mean_g * mean_s
+    mean_g, mean_s = mean(guide, radius), mean(source, radius)
+    variance = mean(guide * guide, radius) - mean_g * mean_g
+    covariance = mean(guide * source, radius) - mean_g * mean_s
     a = covariance / (variance + epsilon)
-    return _mean(a, radius), _mean(mean_s - a * mean_g, radius)
+    return mean(a, radius), mean(mean_s - a * mean_g, radius)
 
 
 def colour_near(image: Array, where: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -68,8 +68,8 @@ def colour_near(image: Array, where: NDArray[np.bool_]) -> tuple[Array, Array]:
     weight = cv2.resize(full, half, interpolation=cv2.INTER_AREA)
     small = cv2.resize(image * full[..., None], half, interpolation=cv2.INTER_AREA)
     radius = max(1, round(NEAR_PX * h / 512 / 4))
-    near = _mean(_mean(weight, radius), radius)
-    colour = _mean(_mean(small, radius), radius)
+    near = mean(mean(weight, radius), radius)
+    colour = mean(mean(small, radius), radius)
     colour = colour / (near[..., None] + 1e-5)
     big = (w, h)
     return (
@@ -87,8 +87,8 @@ def refine(confidence: Array, portrait: NDArray[np.uint8]) -> Array:
 
     scale = portrait.shape[0] / 512
     solid = (confidence > 0.5).astype(np.uint8)
-    inside = np.asarray(cv2.erode(solid, _disc(INWARD_PX * scale)), np.uint8)
-    reach = np.asarray(cv2.dilate(solid, _disc(OUTWARD_PX * scale)), np.uint8)
+    inside = np.asarray(cv2.erode(solid, disc(INWARD_PX * scale)), np.uint8)
+    reach = np.asarray(cv2.dilate(solid, disc(OUTWARD_PX * scale)), np.uint8)
     alpha = inside.astype(np.float32)
     rows, columns = np.flatnonzero(reach.any(axis=1)), np.flatnonzero(reach.any(axis=0))
     if not rows.size or inside.all():
@@ -148,7 +148,7 @@ def _colours_at(
                        interpolation=cv2.INTER_AREA)  # fmt: skip
     radius = max(1, round(NEAR_PX * scale / 4))
     both = cv2.merge([small, weight]).astype(np.float32)
-    both = _mean(_mean(both, radius), radius)
+    both = mean(mean(both, radius), radius)
     rows = np.minimum(at[0] // 2, half[1] - 1)
     columns = np.minimum(at[1] // 2, half[0] - 1)
     got = both[rows, columns] * np.float32(1 / 255)
@@ -156,13 +156,15 @@ def _colours_at(
     return got[:, :3] / (near[:, None] + np.float32(1e-5)), near
 
 
-def _mean(x: Any, radius: int) -> Any:
+def mean(x: Any, radius: int) -> Any:
+    """Box filter of side 2·radius + 1, mirrored at the picture's edge."""
     import cv2
 
     return cv2.boxFilter(x, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
 
 
-def _disc(radius: float) -> Any:
+def disc(radius: float) -> Any:
+    """A filled circle [2r + 1, 2r + 1] for morphology, r the rounded radius, at least 1."""
     import cv2
 
     side = 2 * max(1, round(radius)) + 1

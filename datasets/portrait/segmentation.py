@@ -14,13 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from portrait.matting import refine
+from portrait.matting import disc, refine
 from portrait.parsing.segmenter import ParsingSegmenter, fingerprint_of
 from quic_transport.errors import LocalError
 from sender.frames import Frame
 from sender.model_files import SELFIE_SEGMENTER, find_model
 from sender.native_noise import native_noise_silenced
 from sender.portrait_crop import PortraitCrop
+
+EDGE_PX = 10  # what is fainter than half belongs to what is nearer than this, at 512 px
 
 Matte = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -122,5 +124,6 @@ def part_with_face(matte: Matte, inside: NDArray[np.uint8] | None = None) -> Mat
     votes[0] = 0
     if not votes.any():
         return matte.astype(np.float32)
-    keep = cv2.dilate((labels == int(votes.argmax())).astype(np.uint8), np.ones((9, 9), np.uint8))
+    mine = (labels == int(votes.argmax())).astype(np.uint8)
+    keep = cv2.dilate(mine, disc(EDGE_PX * h / 512))
     return np.where(keep > 0, matte, 0.0).astype(np.float32)

@@ -52,7 +52,7 @@ class Step:
 
 FRAMES = Step(1, "frames", 1, (), ("tracks", "tracks.npz", "frames", "ori_imgs"))
 SEGMENTATION = Step(
-    2, "segmentation", 2, ("frames",), ("parsing", "matte", "person", "head_imgs")
+    2, "segmentation", 3, ("frames",), ("parsing", "matte", "person", "head_imgs")
 )  # fmt: skip
 BACKGROUND = Step(
     3, "background", 1, ("frames", "segmentation"),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portrait.colour_vote import with_colours
 from portrait.matting import refine
 from quic_transport.errors import LocalError
 from sender.frames import Frame
@@ -27,7 +28,7 @@ BACKGROUND, HEAD, NECK, TORSO = range(4)
 AROUND = 1.3  # side of the second look over the head's width: both ears, not all hair and chin
 CLOSE = 0.85  # of the picture: a second look this large would show nothing new
 LEAST_HEAD_PX = 24
-FADE = 0.04  # of the second look's side
+FADE, FADE_BELOW = 0.04, 0.25  # of the second look's side
 ISLAND = 0.04  # of the largest piece's area: smaller pieces of person are none
 HOLE = 0.004  # of the person's area: smaller holes are none
 
@@ -79,12 +80,13 @@ def head_square(shares: Matte) -> tuple[int, int, int] | None:
 
 
 def fading(height: int, width: int) -> Matte:
-    """Weight of the second look, float32 [H, W]: one inside, falling to nothing at the edge."""
-    y, x = (
-        np.clip(np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / (FADE * n), 0.0, 1.0)
-        for n in (height, width)
-    )
-    return np.asarray(np.minimum(y[:, None], x[None]), dtype=np.float32)
+    """Weight of the second look, float32 [H, W]: one inside, falling to nothing at the edges, at
+    the lower one from further away."""
+    y = np.arange(height) + 0.5
+    x = np.arange(width) + 0.5
+    down = np.minimum(y / (FADE * height), (height - y) / (FADE_BELOW * height))
+    across = np.minimum(x, width - x) / (FADE * width)
+    return np.clip(np.minimum(down[:, None], across[None]), 0.0, 1.0).astype(np.float32)
 
 
 class ParsingSegmenter:
@@ -112,8 +114,8 @@ class ParsingSegmenter:
         """Background, head, neck and torso at the picture's size, float32 [H, W, 4] in 0..1.
 
         The network looks twice: at everything, and at the head by itself where it is small (ears
-        are a few pixels wide in the first look, and get lost before a wall of their colour). The
-        second look only adds head.
+        are a few pixels wide in the first look, and get lost before a wall of their colour). Where
+        it has looked twice the second look counts; only its shoulders do not (it sees none).
         """
         whole = self.first_look(picture)
         box = head_square(whole)
@@ -125,8 +127,9 @@ class ParsingSegmenter:
         near = self.first_look(np.ascontiguousarray(picture[y0:y1, x0:x1]))
         weight = fading(y1 - y0, x1 - x0)
         part = whole[y0:y1, x0:x1]
-        missed = (near[..., BACKGROUND] < part[..., BACKGROUND]) & (near.argmax(axis=-1) == HEAD)
-        part += np.where(missed, weight, 0)[..., None] * (near - part)
+        more = near[..., BACKGROUND] < part[..., BACKGROUND]
+        weight[more & (near.argmax(axis=-1) != HEAD)] = 0.0
+        part += weight[..., None] * (near - part)
         return whole
 
     def first_look(self, picture: Image) -> Matte:
@@ -173,7 +176,8 @@ class ParsingSegmenter:
         """(opacity, shares); the last picture's are kept, for both questions about it."""
         if self._seen is None or not np.array_equal(self._seen, portrait):
             shares = self.shares(portrait)
-            self._last = refine(np.float32(1) - shares[..., 0], portrait), shares
+            person = with_colours(np.float32(1) - shares[..., BACKGROUND], portrait)
+            self._last = refine(person, portrait), shares
             self._seen = portrait.copy()
         return self._last
 
