@@ -47,6 +47,8 @@ def main(argv: list[str]) -> int:
         read_avatar_bytes,
     )
 
+    if not 16 <= args.size <= 2048:
+        raise LocalError(f"--size must lie in 16..2048 pixels, not {args.size}")
     data = read_avatar_bytes(args.avatar)
     try:
         avatar = decode_avatar(data)
@@ -99,8 +101,6 @@ def write_preview(avatar: AvatarFile, path: Path, size: int) -> str:
 
     from conference.avatar_size import head_of, portraits
 
-    if not 16 <= size <= 2048:
-        raise LocalError(f"--size must lie in 16..2048 pixels, not {size}")
     try:
         views = portraits(head_of(avatar), avatar.meta, size, list(YAWS))
         rgb: NDArray[np.uint8] = np.concatenate(views, axis=1)

@@ -128,17 +128,22 @@ class OutgoingFace:
         self.meta = meta
         self.terms = Terms(meta.bounds, sections or {})
         self.options = options
-        PROFILES[self.profile].decoder(self.terms)  # whether the avatar has what it takes
+        # whether the avatar has what it takes, and the budget is one
+        Pacer(PROFILES[self.profile].encoder(self.terms, gop=0), kbps=options.payload_kbps)
         choice = options.extractor or tracker_of(meta)
         self.source: FrameSource = open_source(options.source, fps=options.fps)
         try:
             found = open_extractor(choice, models=options.models, source=options.source)
             if personal is not None:
                 found = PersonalExtractor(unsmoothed(found), personal)
-            self.extractor: Extractor = (unsmoothed if options.face.raw else smoothed)(found)
-            self._check_extractor()
         except BaseException:
             self.source.close()
+            raise
+        self.extractor: Extractor = (unsmoothed if options.face.raw else smoothed)(found)
+        try:
+            self._check_extractor()
+        except LocalError:
+            self.close()
             raise
 
     def _check_extractor(self) -> None:

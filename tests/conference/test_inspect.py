@@ -99,3 +99,11 @@ def test_an_avatar_without_any_sections_is_shown(
     path.write_bytes(encode_avatar(AvatarFile(load_avatar(tiny.avatar).meta, {})))
     assert main([str(path), "--sections"]) == 0
     assert "arkit46" in capsys.readouterr().out
+
+
+def test_senseless_size_is_refused_before_anything_is_shown(
+    tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(LocalError, match="--size must lie in"):
+        main([str(tiny.avatar), "--preview", str(tmp_path / "x.png"), "--size", "5"])
+    assert capsys.readouterr().out == ""

@@ -117,6 +117,24 @@ def test_tracker_is_opened_as_the_avatar_was_made(
     assert tracker_of(replace(meta, extractor=made_with)) == name
 
 
+def test_tracker_of_another_avatar_is_refused_and_let_go(
+    tiny: TinyPerson, meta: AvatarMeta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = Camera()
+    monkeypatch.setattr(outgoing, "open_extractor", lambda *_, **__: camera)
+    with pytest.raises(LocalError, match="was made with the tracker facenet-2 "):
+        OutgoingFace(SendOptions(source=str(tiny.clip)), replace(meta, extractor="facenet-2"))
+    assert camera.asked == ["closed"]
+
+
+def test_budget_too_small_is_refused_before_anything_is_opened(
+    meta: AvatarMeta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "open_source", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(LocalError, match="too little"):
+        OutgoingFace(SendOptions(source="camera:0", payload_kbps=0.0), meta)
+
+
 def test_tracker_that_does_not_exist_is_one_sentence(meta: AvatarMeta) -> None:
     with pytest.raises(LocalError, match=r"'openface'.*train the avatar again"):
         tracker_of(replace(meta, extractor="openface"))
