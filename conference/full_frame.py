@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conference.full_frame_body import learn_body
 from conference.full_frame_lesson import Stage, lesson_of, offset_in, stage_of
 from conference.personal.fit import motion_of_rigid
 from conference.personal.fitting import PersonalFitting
@@ -28,6 +29,8 @@ from nerf.train import Trainer
 from nerf.trainset import TrainSet
 from quic_transport.params import FaceParams
 from receiver.full_frame import FullFrame, background_of, plate_from, plate_sections
+from sender.personal import body_model
+from sender.personal.body import BodyTracker
 from sender.personal.extractor import placed
 from sender.personal.model import PersonalModel
 from sender.personal.motion import Motion
@@ -84,15 +87,28 @@ class Tracked:
 
 def learn_full_frame(trainset: TrainSet, trainer: Trainer, fitting: PersonalFitting | None,
                      progress: Callable[[float], None]) -> Sections:  # fmt: skip
-    """The sections `plate.*` and `torso.*` of an avatar; none where the set has no whole
-    pictures."""
+    """The sections `plate.*` and `torso.*` of an avatar, and `personal.body.*` of its owner's; none
+    where the set has no whole pictures."""
     stage = stage_of(trainset)
     if stage is None:
         return {}
     said = trained(trainset, trainer, fitting)
     lesson = lesson_of(trainset, stage, said.rotation, said.offset, said.expression)
-    torso = fit_torso(lesson, progress)
-    return plate_sections(stage.framing, stage.plate()) | torso.to_sections()
+    learned = learn_body(fit_torso(lesson, progress), trainset, stage,
+                         whole_faces(trainset, stage, said))  # fmt: skip
+    sections: Sections = plate_sections(stage.framing, stage.plate())
+    sections |= learned.torso.to_sections()
+    return sections if learned.model is None else sections | body_model.to_sections(learned.model)
+
+
+def whole_faces(trainset: TrainSet, stage: Stage, said: Tracked) -> dict[int, FaceParams]:
+    """What a sender says of the training frames that are stored whole, by picture number."""
+    at = {int(n): i for i, n in enumerate(trainset.img_id[: len(said.rotation)])}
+    return {
+        n: face_of(said.expression[at[n]], said.rotation[at[n]], said.offset[at[n]],
+                   trainset.time[at[n]])
+        for n in stage.frames if n in at
+    }  # fmt: skip
 
 
 def trained(trainset: TrainSet, trainer: Trainer, fitting: PersonalFitting | None) -> Tracked:
@@ -158,12 +174,16 @@ def score_full_frame(trainset: TrainSet, sections: Sections, renderer: HeadRende
     if not wanted:
         return None
     rows = []
+    known = body_model.from_sections(sections)
+    body = None if known is None else BodyTracker(known)
     for i, face in held_out(trainset, model, max(wanted)):
         if i in wanted:
+            if body is not None:
+                face = body.follow(stage.source(wanted[i]), face)
             shown = full.draw(face, head_pose(face.rotation, renderer.distance_m))[..., :3]
             rows.append(judged(stage, full, wanted[i], shown))
-    whole, like, body, plate = (float(x) for x in np.mean(rows, axis=0))
-    return PictureScore(whole, like, body, plate, len(rows))
+    whole, like, torso, plate = (float(x) for x in np.mean(rows, axis=0))
+    return PictureScore(whole, like, torso, plate, len(rows))
 
 
 def judged(

@@ -48,8 +48,11 @@ class Stage:
 
     def raw(self, n: int) -> Image:
         """A whole picture as it was filmed, as a call would show it."""
-        row = self.frames[n]
-        return self.framing.cut(_read(self.folder / "frames" / f"{row}.jpg", 1)[..., ::-1])
+        return self.framing.cut(self.source(n))
+
+    def source(self, n: int) -> Image:
+        """A whole picture as the camera saw it."""
+        return _read(self.folder / "frames" / f"{self.frames[n]}.jpg", 1)[..., ::-1]
 
     def body(self, n: int) -> NDArray[np.bool_]:
         """[H, W] where neck and torso are in a whole picture, and the head does not cover them."""

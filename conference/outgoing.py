@@ -34,6 +34,9 @@ from quic_transport.wire_count import WireCount
 from sender.extractor import Extractor, open_extractor
 from sender.face_choice import FaceChooser, check_wish
 from sender.frames import Frame, mirrored
+from sender.personal.body import BodyTracker
+from sender.personal.body_model import BodyModel
+from sender.personal.body_model import from_sections as body_from
 from sender.personal.extractor import PersonalExtractor
 from sender.pipeline import DURATIONS, Fate, SendPipeline, SendStream
 from sender.smoothing import smoothed, unsmoothed
@@ -128,6 +131,8 @@ class OutgoingFace:
         self.meta = meta
         self.terms = Terms(meta.bounds, sections or {})
         self.options = options
+        self.body: BodyModel | None = body_from(sections or {})
+        """What the sender's own copy of the avatar knows of the body under the head."""
         # whether the avatar has what it takes, and the budget is one
         Pacer(PROFILES[self.profile].encoder(self.terms, gop=0), kbps=options.payload_kbps)
         choice = options.extractor or tracker_of(meta)
@@ -160,7 +165,15 @@ class OutgoingFace:
         """The codec's name at hello."""
         tables = any(name.startswith(CODEC_SECTION) for name in self.terms.sections)
         codec = self.options.codec or CODECS[0 if tables else -1]
-        return f"{codec}+offset" if self.options.place else codec
+        if not self.options.place:
+            return codec
+        whole = f"{codec}+offset+body"
+        return whole if self.body is not None and whole in PROFILES else f"{codec}+offset"
+
+    @property
+    def sends_body(self) -> bool:
+        """Whether the codec carries how the body stands."""
+        return self.profile.endswith("+body")
 
     def warm_up(self) -> None:
         """Run the tracker on a first picture, so that the first frame of the call is not late;
@@ -211,6 +224,7 @@ class Sending:
             chooser=FaceChooser(face.options.face.which), mirror=face.options.face.mirror,
             on_absent=lambda since: exchange.call.send_stats({NO_FACE_SINCE: since}),
             pacer=Pacer(encoder, kbps=face.options.payload_kbps),
+            body=BodyTracker(face.body) if face.body is not None and face.sends_body else None,
         )  # fmt: skip
         self._pipeline = SendPipeline(face.source, self._stream, seconds=face.options.seconds)
         self._wire = exchange.call.wire()

@@ -26,6 +26,7 @@ PREFIX = "torso."
 QUALITY = 88  # of the texture's colours
 HEAD_DRIVERS = 6  # pitch, yaw, roll, offset x, offset y, log size
 MAX_DRIVERS, MAX_OWN, MAX_NODES = 24, 8, 96
+MOST_AWAY = 127.0  # of the body's own numbers from their guess
 
 Float32 = NDArray[np.float32]
 
@@ -96,15 +97,21 @@ class TorsoLayer:
         if (self.drivers[1] <= 0).any() or (self.drivers[2] > self.drivers[3]).any():
             raise TorsoError("the torso's drivers have no range")
 
-    def driven(self, rotation: ArrayLike, offset: ArrayLike, expression: ArrayLike) -> Float32:
-        """[1 + D + B] what bends the torso under these; never more than in training."""
+    def driven(self, rotation: ArrayLike, offset: ArrayLike, expression: ArrayLike,
+               body: ArrayLike | None = None) -> Float32:  # fmt: skip
+        """[1 + D + B] what bends the torso under these; the head never more than in training.
+        `body`: how far its own numbers are from their guess, as many as are known."""
         e = np.asarray(expression, dtype=np.float32)
         uses = self.uses[self.uses < len(e)]
         raw = np.concatenate([np.asarray(rotation), np.asarray(offset), e[uses]])
         mean, scale, low, high = self.drivers
         z = np.ones(1 + self.drivers.shape[1], np.float32)
         z[1 : 1 + len(raw)] = ((np.clip(raw, low, high) - mean) / scale)[: len(raw)]
-        return np.concatenate([z, self.own @ z]).astype(np.float32)
+        own = self.own @ z
+        if body is not None:
+            known = np.asarray(body, np.float32)[: len(own)]
+            own[: len(known)] += np.clip(known, -MOST_AWAY, MOST_AWAY)
+        return np.concatenate([z, own]).astype(np.float32)
 
     def carried(self, offset: ArrayLike) -> tuple[float, float, float]:
         """(k, x, y): pixel p of the picture shows what the trained one has at k·p + (x, y), for a
@@ -115,14 +122,15 @@ class TorsoLayer:
         return k, here.u - k * there.u, here.v - k * there.v
 
     def over(self, picture: NDArray[np.uint8], rotation: ArrayLike, offset: ArrayLike,
-             expression: ArrayLike, pool: WorkerPool) -> NDArray[np.uint8]:  # fmt: skip
+             expression: ArrayLike, pool: WorkerPool,
+             body: ArrayLike | None = None) -> NDArray[np.uint8]:  # fmt: skip
         """Draw the torso over `picture`, uint8 [H, W, 4] colour times opacity and opacity; the
         torso's own opacity, uint8 [H, W]."""
         height = picture.shape[0]
         cover = np.zeros(picture.shape[:2], np.uint8)
         k, x, y = self.carried(offset)
         first = int(np.clip((self.region.top - y) / k, 0, height))
-        z = self.driven(rotation, offset, expression)
+        z = self.driven(rotation, offset, expression, body)
         nodes = np.tensordot(z, np.concatenate([self.moves, self.shades], axis=1), 1)
         nodes = np.ascontiguousarray(nodes.transpose(1, 2, 0), dtype=np.float32)
         bounds = np.linspace(first, height, 2 * pool.threads + 1).astype(int).tolist()
@@ -136,7 +144,8 @@ class TorsoLayer:
         return cover
 
     def reference(self, picture: NDArray[np.uint8], rotation: ArrayLike, offset: ArrayLike,
-                  expression: ArrayLike) -> NDArray[np.uint8]:  # fmt: skip
+                  expression: ArrayLike,
+                  body: ArrayLike | None = None) -> NDArray[np.uint8]:  # fmt: skip
         """What `over` leaves of `picture`, in plain numpy."""
         import cv2
 
@@ -147,7 +156,7 @@ class TorsoLayer:
         gh, gw = self.moves.shape[2:]
         across = spline(columns / self.region.cell, gw)
         down = spline((rows - self.region.top) / self.region.cell, gh)
-        z = self.driven(rotation, offset, expression)
+        z = self.driven(rotation, offset, expression, body)
         grids = np.concatenate([self.moves, self.shades], axis=1)
         bent = down @ np.tensordot(z, grids, 1) @ across.T
         at_x = columns + (self.region.margin[0] - 0.5) + bent[0] * self.region.rest.side

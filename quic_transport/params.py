@@ -17,6 +17,7 @@ from quic_transport.errors import LocalError
 EXPRESSION_DIM = 46
 ROTATION_DIM = 3
 PARAM_DIM = EXPRESSION_DIM + ROTATION_DIM
+BODY_DIM = 4
 
 FloatArray = NDArray[np.float32]
 
@@ -74,12 +75,19 @@ class FaceParams:
     """Float32 [3] or None: image x, image y (in portrait widths) and log-scale of the head in the
     full picture relative to the stabilised portrait. Not part of the paper's 49."""
 
+    body: FloatArray | None = None
+    """Float32 [4] or None: how far neck and torso stand from what the head lets expect, in the
+    avatar's own directions, strongest first; one unit changes the torso's picture by about three
+    grey levels (root mean square), usual is -20 .. 20. Not part of the paper's 49."""
+
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         set_(self, "expression", frozen_vector(self.expression, EXPRESSION_DIM, "expression"))
         set_(self, "rotation", frozen_vector(self.rotation, ROTATION_DIM, "rotation"))
         if self.offset is not None:
             set_(self, "offset", frozen_vector(self.offset, 3, "offset"))
+        if self.body is not None:
+            set_(self, "body", frozen_vector(self.body, BODY_DIM, "body"))
 
     def vector(self) -> FloatArray:
         """The 49 numbers that are coded: expression, then rotation. Float32 [49], a copy."""

@@ -21,7 +21,7 @@ from nerf.picture_code import PictureError, packed, unpacked
 from nerf.torso import TorsoError, TorsoLayer, torso_from
 from nerf.torso_kernels import head_over
 from quic_transport.errors import AvatarFileError, LocalError
-from quic_transport.params import FaceParams
+from quic_transport.params import BODY_DIM, FaceParams
 
 PLATE = "plate."
 PLATE_QUALITY = 82
@@ -30,6 +30,10 @@ ENLARGED = 0.9  # a head that may be drawn nearly as wide as it is shown is draw
 SEAM = 0.016  # portrait widths: so far inwards the head's edge fades where the torso is below
 INWARD = np.clip(2 * np.arange(256) - 255, 0, 255).astype(np.uint8)
 """Of an opacity that was averaged over a square: nothing at the edge, all of it SEAM inside."""
+FOLLOW_S, EASE_S = 0.06, 0.4
+"""Time constants with which the body follows what is sent of it, seconds, and goes back to the
+guess where nothing is: steps of the codec's grid are not seen, and nothing jumps."""
+APART_S = 1.0  # pictures that lie further apart have nothing to do with each other
 FULL, HEAD = "full", "head"
 FRAMES = (FULL, HEAD)
 
@@ -92,6 +96,8 @@ class FullFrame:
         self._pool = WorkerPool(threads)
         rest = torso.drivers[0, 3:6] if torso is not None else np.zeros(3)
         self._rest = np.asarray(rest, dtype=np.float64)
+        self._body: NDArray[np.float64] = np.zeros(BODY_DIM)
+        self._body_at = -math.inf
         self.head_px = 0
         """Draw the head no wider than this and enlarge it; 0: as it comes."""
         self.cover = np.zeros(framing.size[::-1], np.uint8)
@@ -111,12 +117,23 @@ class FullFrame:
         cover = np.zeros(picture.shape[:2], np.uint8)
         if self.torso is not None:
             cover = self.torso.over(picture, euler_angles(turn), offset, params.expression,
-                                    self._pool)  # fmt: skip
+                                    self._pool, self._stand(params))  # fmt: skip
         self.cover = cover
         place = self.framing.place(offset)
         if self._reaches(place):
             self._head_over(picture, cover, params, turn, place)
         return picture
+
+    def _stand(self, params: FaceParams) -> NDArray[np.float64]:
+        """[BODY_DIM] how the body stands in the picture of these parameters, beside the guess."""
+        passed = params.capture_time - self._body_at
+        self._body_at = params.capture_time
+        wanted = np.zeros(BODY_DIM) if params.body is None else params.body.astype(np.float64)
+        share = 1.0
+        if 0.0 <= passed <= APART_S:
+            share = -math.expm1(-passed / (EASE_S if params.body is None else FOLLOW_S))
+        self._body = self._body + share * (wanted - self._body)
+        return self._body
 
     def _reaches(self, place: Place) -> bool:
         """Whether any of a head there is in the picture, and it is of a size that makes sense."""

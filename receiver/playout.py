@@ -33,6 +33,7 @@ STEER_RATE = 0.1  # the clock mapping moves by at most this many seconds per sec
 JUMP_S = 1.0  # a mapping that is off by more is taken at once (a restarted or suspended peer)
 LEAD_SHARE = 0.5  # of the delay that drawing may use up
 GROW_RATE, SHRINK_RATE = 0.25, 0.02  # the delay changes by at most so many seconds per second
+PLACED_DIM = PARAM_DIM + 3
 GAP_INTERVALS = 2.5  # frames further apart than this are not blended across the whole gap
 
 
@@ -75,7 +76,8 @@ class Slot:
     sequence: int = field(compare=False)
     """The frame's number in its stream."""
     vector: FloatArray = field(compare=False)
-    """Float32 [49]: expression, then rotation (radians); [52] with the head's offset."""
+    """Float32 [49]: expression, then rotation (radians); [52] with the head's offset, [56] with the
+    body's numbers too."""
     used: bool = field(default=False, compare=False)
     """Whether a sample has drawn on it."""
     reached: bool = field(default=False, compare=False)
@@ -104,7 +106,7 @@ def wrapped(angle: FloatArray) -> FloatArray:
 
 
 def blend(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
-    """The vector [49] or [52] at `weight` between a (0) and b (1, or more: extrapolated), float32.
+    """The vector [49], [52] or [56] at `weight` between a (0) and b (1, or more: extrapolated).
 
     Angles take the short way round; expressions stay in [0, 1].
     """
@@ -118,10 +120,12 @@ def blend(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
 
 
 def vector_of(params: FaceParams) -> FloatArray:
-    """What is blended of a frame: its 49 numbers and, where it has one, its offset."""
+    """What is blended of a frame: its 49 numbers and, where it has them, its offset and its
+    body's numbers (which mean nothing without a place)."""
     if params.offset is None:
         return params.vector()
-    return np.concatenate([params.vector(), params.offset])
+    more = () if params.body is None else (params.body,)
+    return np.concatenate([params.vector(), params.offset, *more])
 
 
 def params_of(vector: FloatArray, capture_time: float) -> FaceParams:
@@ -129,7 +133,9 @@ def params_of(vector: FloatArray, capture_time: float) -> FaceParams:
     face = FaceParams.from_vector(vector[:PARAM_DIM], capture_time)
     if len(vector) == PARAM_DIM:
         return face
-    return FaceParams(face.expression, face.rotation, capture_time, vector[PARAM_DIM:])
+    body = vector[PLACED_DIM:] if len(vector) > PLACED_DIM else None
+    return FaceParams(face.expression, face.rotation, capture_time, vector[PARAM_DIM:PLACED_DIM],
+                      body)  # fmt: skip
 
 
 class PlayoutBuffer:

@@ -23,6 +23,7 @@ from quic_transport.timeline import Timeline
 from sender.extractor import Extractor
 from sender.face_choice import FaceChooser, Presence
 from sender.frames import Frame, mirrored
+from sender.personal.body import BodyTracker
 from sender.source import FrameSource
 
 RAW_FRAMES = 1  # capacity of the fifo between capture and extraction
@@ -93,13 +94,16 @@ class SendStream:
         self, extractor: Extractor, encoder: ParameterEncoder, link: FrameLink, timeline: Timeline,
         clock: Callable[[], float], *, chooser: FaceChooser | None = None, mirror: bool = False,
         on_absent: Callable[[float], None] | None = None, pacer: Pacer | None = None,
+        body: BodyTracker | None = None,
     ) -> None:  # fmt: skip
         """`pacer`: which frames are left out (none by default); `chooser`: whose face (the largest
-        by default); `mirror`: the camera shows a mirror image; `on_absent` gets the capture time
-        of the first frame without a face, once for each time that the face stays away."""
+        by default); `body`: measures how the body stands, too; `mirror`: the camera shows a mirror
+        image; `on_absent` gets the capture time of the first frame without a face, once for each
+        time that the face stays away."""
         self._extractor = extractor
         self._encoder = encoder
         self._pacer = pacer
+        self._body = body
         self._link = link
         self._timeline = timeline
         self._clock = clock
@@ -131,14 +135,17 @@ class SendStream:
             return Fate.HELD
         if not self._link.can_send_frame():
             return Fate.CONGESTED
-        faces = self._extractor.extract(mirrored(frame) if self._mirror else frame)
+        seen = mirrored(frame) if self._mirror else frame
+        faces = self._extractor.extract(seen)
         choice = self._chooser.step(faces, frame.capture_time)
         self._note(choice.presence, frame.capture_time)
         if choice.face is None:
             return Fate.NO_FACE
+        params, pacer = choice.face.params, self._pacer
+        if self._body is not None:
+            params = self._body.follow(seen.image, params)
         stamp("extracted")
         reference = self._link.reference()
-        params, pacer = choice.face.params, self._pacer
         if pacer is not None and not pacer.wants(params, must=reference is None):
             return Fate.SPARED
         coded = self._encoder.encode(params, reference=reference)

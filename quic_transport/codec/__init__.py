@@ -17,6 +17,7 @@ from quic_transport.codec.rc import RcDecoder, RcEncoder, RcProfile
 
 ALL: tuple[Profile, ...] = (
     Eg0Profile(), Eg0Profile(offset=True), RcProfile(), RcProfile(offset=True),
+    RcProfile(offset=True, body=True),
 )  # fmt: skip
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in ALL}
 

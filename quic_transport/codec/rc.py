@@ -17,6 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quic_transport.codec.body import (
+    REST,
+    Body,
+    body_of,
+    numbers_of,
+    read_body,
+    settled,
+    write_body,
+)
 from quic_transport.codec.fraction_coder import FractionReader, FractionWriter
 from quic_transport.codec.history import History
 from quic_transport.codec.place import PLACE_DIM
@@ -65,6 +74,8 @@ class Coded:
     """[49] or [52] coefficients (and the place) in fine units."""
     step: int
     """The rung of the ladder that it was coded with."""
+    body: Body | None = None
+    """How the body stands, four integers; None: the profile does not carry it."""
 
 
 def expected(tables: Tables, before: Coded | None, kind: int, count: int) -> Int64:
@@ -72,6 +83,11 @@ def expected(tables: Tables, before: Coded | None, kind: int, count: int) -> Int
     if before is None:
         return np.zeros(count, np.int64)
     return tables.rho[kind, :count] * before.numbers + (1 << RHO_BITS - 1) >> RHO_BITS
+
+
+def body_before(before: Coded | None) -> Body:
+    """What a frame expects of the body: what `before` has, the guess without one."""
+    return REST if before is None or before.body is None else before.body
 
 
 def face_of(tables: Tables, coded: Coded, capture_time: float) -> FaceParams:
@@ -82,16 +98,19 @@ def face_of(tables: Tables, coded: Coded, capture_time: float) -> FaceParams:
     offset = None
     if len(coded.numbers) > PARAM_DIM:
         offset = (coded.numbers[PARAM_DIM:] / float(PLACE_UNITS)).astype(np.float32)
-    return FaceParams(expression, vector[EXPRESSION_DIM:], capture_time, offset)
+    body = None if coded.body is None else numbers_of(coded.body)
+    return FaceParams(expression, vector[EXPRESSION_DIM:], capture_time, offset, body)
 
 
 class RcEncoder:
     """Codes one sender's frames with one avatar's tables; sequence numbers start at 0."""
 
     def __init__(
-        self, tables: Tables, *, gop: int = 0, first_sequence: int = 0, offset: bool = False
-    ) -> None:
-        """`gop` frames from one keyframe to the next; 0: only the first and those asked for."""
+        self, tables: Tables, *, gop: int = 0, first_sequence: int = 0, offset: bool = False,
+        body: bool = False,
+    ) -> None:  # fmt: skip
+        """`gop` frames from one keyframe to the next; 0: only the first and those asked for.
+        `offset`: the place crosses too; `body`: and how the body stands."""
         if gop < 0:
             raise LocalError(f"gop must be 0 or the frames from keyframe to keyframe, not {gop}")
         self.step = USUAL_STEP
@@ -99,6 +118,7 @@ class RcEncoder:
         self._tables = tables
         self._costs = Costs(tables)
         self._count = PARAM_DIM + PLACE_DIM * offset
+        self._body = body
         self._mean = tables.mean / float(1 << MEAN_BITS)
         try:
             self._forward = np.linalg.inv(tables.basis / float(1 << VALUE_BITS))
@@ -133,6 +153,8 @@ class RcEncoder:
         """Whether `params` say nothing new after the last encoded frame."""
         if self._last is None:
             return False
+        if self._last.body not in (None, self._settled(params)):
+            return False
         away = np.abs(self._wanted(params) - self._last.numbers).max()
         return bool(away < STILL * STEPS[self.step])
 
@@ -152,7 +174,10 @@ class RcEncoder:
         shapes = Shapes(self._tables, kind, self.step)
         for residual in residuals.tolist():
             write_residual(writer, self._tables, shapes, residual)
-        coded = Coded(prediction + residuals * STEPS[self.step], self.step)
+        body = self._settled(params) if self._body else None
+        if body is not None:
+            write_body(writer, body, body_before(before), kind)
+        coded = Coded(prediction + residuals * STEPS[self.step], self.step, body)
         frame = EncodedFrame(self._sequence, number is None, params.capture_time,
                              writer.to_bytes(), number)  # fmt: skip
         self._history.put(self._sequence, coded)
@@ -161,6 +186,10 @@ class RcEncoder:
         self._last, self._capture_time = coded, params.capture_time
         self._coded_bits = min(writer.cost, frame.payload_bits)
         return frame
+
+    def _settled(self, params: FaceParams) -> Body:
+        """The body's integers after those of the last frame."""
+        return settled(body_of(params), body_before(self._last))
 
     def _wanted(self, params: FaceParams) -> NDArray[np.float64]:
         """The numbers that would give `params` exactly, in fine units."""
@@ -179,9 +208,10 @@ class RcEncoder:
 class RcDecoder:
     """Decodes one encoder's frames as they arrive; only `CodecError`, in bounded time."""
 
-    def __init__(self, tables: Tables, *, offset: bool = False) -> None:
+    def __init__(self, tables: Tables, *, offset: bool = False, body: bool = False) -> None:
         self._tables = tables
         self._count = PARAM_DIM + PLACE_DIM * offset
+        self._body = body
         self._history: History[Coded] = History()
 
     @property
@@ -205,28 +235,30 @@ class RcDecoder:
         step = read_step(reader, before.step if before is not None else None)
         shapes = Shapes(self._tables, kind, step)
         residuals = [read_residual(reader, self._tables, shapes) for _ in range(self._count)]
+        body = read_body(reader, body_before(before), kind) if self._body else None
         reader.finish()
         prediction = expected(self._tables, before, kind, self._count)
         numbers = prediction + np.array(residuals, np.int64) * STEPS[step]
         if np.abs(numbers).max() > MAX_COEFFICIENT:
             raise CodecError("a coefficient is out of range")
-        return Coded(numbers, step)
+        return Coded(numbers, step, body)
 
 
 class RcProfile:
-    """The profile's entries in `quic_transport.codec.PROFILES`: `rc` and `rc+offset`."""
+    """The profile's entries in `quic_transport.codec.PROFILES`: `rc`, `rc+offset` and
+    `rc+offset+body`."""
 
-    def __init__(self, *, offset: bool = False) -> None:
-        self.name = "rc+offset" if offset else "rc"
-        self._offset = offset
+    def __init__(self, *, offset: bool = False, body: bool = False) -> None:
+        self.name = "rc" + "+offset" * offset + "+body" * body
+        self._offset, self._body = offset, body
 
     def encoder(self, terms: Terms, *, gop: int) -> RcEncoder:
         """A fresh encoder, one per call and direction; AvatarFileError without tables."""
-        return RcEncoder(self._tables(terms), gop=gop, offset=self._offset)
+        return RcEncoder(self._tables(terms), gop=gop, offset=self._offset, body=self._body)
 
     def decoder(self, terms: Terms) -> RcDecoder:
         """A fresh decoder, one per call and direction; AvatarFileError without tables."""
-        return RcDecoder(self._tables(terms), offset=self._offset)
+        return RcDecoder(self._tables(terms), offset=self._offset, body=self._body)
 
     def _tables(self, terms: Terms) -> Tables:
         tables = from_sections(terms.sections)

@@ -82,7 +82,7 @@ def to_sections(model: PersonalModel) -> dict[str, NDArray[np.generic]]:
 
 def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel | None:
     """The model in an avatar's sections; None where there is none, AvatarFileError if damaged."""
-    if not any(name.startswith(SECTION) for name in sections):
+    if not any(SECTION + f.name in sections for f in fields(PersonalModel)):
         return None
     try:
         arrays: dict[str, Any] = {
