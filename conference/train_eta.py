@@ -13,11 +13,12 @@ from conference.train_report import SCORED
 
 STEP_S = 0.020  # of 16,000 samples, on two idle cores of the machine where the rest was measured
 FIT_S_PER_FRAME = 0.0105  # of the personal tracker
-FILE_S = 9.0  # pose correction, codec tables, weights and file
-SCORED_S, SENT_S, CEILING_S = 0.30, 0.02, 15.0  # a scored frame; a held-out frame that only passes
+FILE_S = 12.0  # occupancy, codec tables, weights and file
+SCORED_S, SENT_S, CEILING_S = 0.22, 0.002, 10.0  # a scored frame; a held-out frame that only passes
 # through the personal tracker; all those whose pose is optimised
-WHOLE_S = 9.0  # body and room
-FRESH = 0.1  # weight of a new step in the mean
+WHOLE_S = 7.5  # body and room
+WARM = 3  # first steps that say nothing
+FRESH = 0.02  # weight of a new step in the mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,18 @@ class Eta:
         if personal:
             self._after += SENT_S * held_out + CEILING_S
         self._step_s: float | None = None
+        self._seen = 0
         self._fit_s: float | None = None
 
     def stepped(self, seconds: float, steps: int) -> None:
         """So many steps took so long."""
         one = seconds / max(steps, 1)
+        self._seen += 1
+        if self._seen <= WARM:  # kernels are compiled or read from disk
+            return
         if self._step_s is None:
             self._step_s = one
-        self._step_s += FRESH * (one - self._step_s)
+        self._step_s += max(FRESH, 1 / (self._seen - WARM)) * (one - self._step_s)
 
     def fitted(self, seconds: float) -> None:
         """A fit of the personal tracker took so long."""
@@ -72,7 +77,7 @@ class Eta:
         return self._after * self.pace
 
     def left(self, ahead: Ahead) -> float | None:
-        """Seconds until the avatar is there; None where not even a step was taken."""
+        """Seconds until the avatar is there; None while it is not known what a step takes."""
         if self._step_s is None:
             return None
         fit = self._fit_s if self._fit_s is not None else self._frames * FIT_S_PER_FRAME * self.pace

@@ -19,6 +19,7 @@ from conference.train_files import RunFiles
 from conference.train_look import Looks
 from conference.train_report import Scores, Trained, facts_of, scores_of, sentences
 from nerf.batch_size import out_of_memory
+from nerf.cpu.pool import WorkerPool, available_threads
 from quic_transport.errors import LocalError
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ class _Ending:
 
 def finish(run: Trained, files: RunFiles, points: list[Point], interrupted: bool) -> bool:
     """Make and write the avatar of a run whose steps are taken; True if nothing was interrupted."""
+    if run.request.threads is None:  # a step is best on few threads, a picture on all
+        run.trainer.pool = WorkerPool(available_threads())
     ending = _Ending(run, files, points)
     skipped = False
     try:
         run.trainer.finish(corrected=run.fitting is None)
-        for stage, what in ((ending.look, "preview"), (ending.score, "scores"),
-                            (ending.whole, "body and room")):  # fmt: skip
+        for stage, what in ((ending.look, "preview"), (ending.whole, "body and room"),
+                            (ending.score, "scores")):  # fmt: skip
             try:
                 stage()
             except (MemoryError, RuntimeError) as error:

@@ -9,7 +9,6 @@ one.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +51,7 @@ class Looks:
         filmed, below as the head is. `fine`: every pixel."""
         footage = self._trainer.footage
         step = 1 if fine else max(1, footage.camera.width // SIZE)
-        camera = every(footage.camera, step)
+        camera = footage.camera.every(step)
         scores, columns = [], []
         kind = self._kind()
         for k, i in enumerate(self._frames.tolist()):
@@ -99,12 +98,3 @@ class Looks:
                 self._placed.append((np.asarray(found.expression, np.float32), pose))
             self._fits = self._fitting.done
         return self._placed
-
-
-def every(camera: Camera, step: int) -> Camera:
-    """The camera whose pixels are every `step`th one of `camera`'s, from the first one on."""
-    return replace(
-        camera, fx=camera.fx / step, fy=camera.fy / step, cx=(camera.cx - 0.5) / step + 0.5,
-        cy=(camera.cy - 0.5) / step + 0.5, width=-(-camera.width // step),
-        height=-(-camera.height // step),
-    )  # fmt: skip

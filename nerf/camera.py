@@ -43,6 +43,13 @@ class Camera:
         return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy,
                        width=width, height=height)  # fmt: skip
 
+    def every(self, step: int) -> Camera:
+        """The camera whose pixels are every `step`th one of these, from the first one on: its
+        picture is this one's `[::step, ::step]`."""
+        return replace(self, fx=self.fx / step, fy=self.fy / step,
+                       cx=(self.cx - 0.5) / step + 0.5, cy=(self.cy - 0.5) / step + 0.5,
+                       width=-(-self.width // step), height=-(-self.height // step))  # fmt: skip
+
 
 def portrait_camera(size: int, distance: float, scale: float) -> Camera:
     """The square camera of the stabilised portrait: `scale` portrait widths per metre at depth

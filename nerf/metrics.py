@@ -37,6 +37,11 @@ def psnr(image: ArrayLike, reference: ArrayLike, mask: ArrayLike | None = None) 
 
 def ssim(image: ArrayLike, reference: ArrayLike, mask: ArrayLike | None = None) -> float:
     """SSIM of `image` [H, W, 3] against `reference`, averaged over `mask` [H, W] if given."""
+    return _mean_over(ssim_map(image, reference), mask)
+
+
+def ssim_map(image: ArrayLike, reference: ArrayLike) -> Image:
+    """SSIM of `image` [H, W, 3] against `reference` around each pixel, [H, W]."""
     x, y = as_unit(image), as_unit(reference)
 
     def blur(a: Image) -> Image:
@@ -46,7 +51,11 @@ def ssim(image: ArrayLike, reference: ArrayLike, mask: ArrayLike | None = None) 
     vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
     c1, c2 = 0.01**2, 0.03**2
     top = (2 * mx * my + c1) * (2 * cov + c2)
-    values = (top / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean(axis=-1)
+    values = top / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    return np.asarray(values.mean(axis=-1), dtype=np.float32)
+
+
+def _mean_over(values: Image, mask: ArrayLike | None) -> float:
     if mask is not None:
         values = values[np.asarray(mask, dtype=bool)]
     return float(values.mean()) if values.size else 1.0
@@ -79,12 +88,13 @@ class Likeness:
 def likeness(image: ArrayLike, reference: ArrayLike, matte: ArrayLike) -> Likeness:
     """All five numbers of `image` [H, W, 3] against `reference`; `matte` [H, W] uint8."""
     head = np.asarray(matte) > 127
+    similar = ssim_map(image, reference)
     return Likeness(
         psnr(image, reference),
         psnr(image, reference, head),
         psnr(image, reference, rimless(head)),
-        ssim(image, reference),
-        ssim(image, reference, head),
+        _mean_over(similar, None),
+        _mean_over(similar, head),
     )
 
 

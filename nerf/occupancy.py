@@ -23,6 +23,8 @@ ROOM = 1.5  # of the ellipsoid's 1: hair is no ellipsoid either
 DECAY = 0.95  # of a voxel's remembered density, per refresh
 OPAQUE = 0.01  # in training a voxel counts where one step through it absorbs this much light
 OPAQUE_FINAL = 0.03  # in the finished avatar: a fifth fewer samples for 0.03 dB
+FOG = (OPAQUE_FINAL, OPAQUE, OPAQUE / 10, 0.0)  # tried in this order: a head that had little time
+MOST_LOST = 0.2  # dB    is still fog, and most of its light comes from voxels that absorb little
 
 
 def fit_cube(mattes: ArrayLike, camera: Camera, distance: float) -> Cube:

@@ -27,8 +27,8 @@ from nerf.cpu.render import Rendered
 from nerf.expression import fit_expression_code
 from nerf.field import new_field
 from nerf.footage import Footage, bounding_box, train_count
-from nerf.metrics import Likeness, likeness, mean_likeness
-from nerf.occupancy import OPAQUE_FINAL, Occupancy, fit_cube, round_back, visual_hull
+from nerf.metrics import Likeness, likeness, mean_likeness, psnr
+from nerf.occupancy import FOG, MOST_LOST, Occupancy, fit_cube, round_back, visual_hull
 from nerf.pose_correction import fit_correction, pose_features
 from nerf.pose_refinement import PoseRefinement
 from nerf.ray_draw import RayDraw
@@ -219,8 +219,23 @@ class Trainer:
         for frame in many:
             self.engine.blend(self.codes[frame])
             self.occupancy.refresh(self.engine.density_at, self.rng, decay=1.0)
-        step = float(self.engine.step_length)
-        self.engine.set_occupancy(self.occupancy.grid(step, OPAQUE_FINAL))
+        grids = [self.occupancy.grid(float(self.engine.step_length), x) for x in FOG]
+        whole = self._agreement(grids[-1])
+        for grid in grids:
+            if grid is grids[-1] or self._agreement(grid) >= whole - MOST_LOST:
+                self.engine.set_occupancy(grid)
+                return
+
+    def _agreement(self, grid: NDArray[np.uint8]) -> float:
+        """PSNR in dB of a few training frames, thinned out, with this occupancy."""
+        self.engine.set_occupancy(grid)
+        footage = self.footage
+        n = max(1, footage.camera.width // 128)
+        frames = np.unique(np.linspace(0, self.count - 1, 3).astype(int))
+        shown = [self.render_view(footage.expression[i], footage.pose(i), footage.camera.every(n),
+                                  rigid=self.rigid[i]).rgb for i in frames]  # fmt: skip
+        filmed = np.concatenate(footage.rgb[frames, ::n, ::n])
+        return psnr(np.concatenate(shown), filmed)
 
     def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
         """A frame as the current field shows it, by default with the tracker's own pose."""
