@@ -24,7 +24,7 @@ MAX_LAG = 255
 MAX_AGE_MS = 60_000
 SEQUENCE_BITS, TIME_BITS = 16, 24
 QUEUE_UNIT_S = 0.004
-HAS_REPORT, WANTS_KEY = 8, 16
+HAS_REPORT, WANTS_KEY, BURSTS = 8, 16, 32
 FRAME_HEADER_BYTES = 9  # at most, of a frame whose payload is below 128 bytes
 
 
@@ -54,6 +54,8 @@ class Report:
     """Share of the recent datagrams that never came, 0..1 in steps of 1/255."""
     queue_s: float
     """How much longer than the quickest the recent datagrams took, 0..1.02 s in steps of 4 ms."""
+    bursts: bool = False
+    """Whether what is lost is mostly lost in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ def frame_bytes(payload: bytes) -> int:
 def encode_datagram(datagram: Datagram) -> bytes:
     """The datagram's bytes; the caller has kept it within its limits."""
     w = Writer()
-    flags = len(datagram.frames) | (HAS_REPORT if datagram.report is not None else 0)
-    w.u8(flags | (WANTS_KEY if datagram.wants_key else 0))
+    flags = len(datagram.frames) | (WANTS_KEY if datagram.wants_key else 0)
+    if datagram.report is not None:
+        flags |= HAS_REPORT | (BURSTS if datagram.report.bursts else 0)
+    w.u8(flags)
     w.u8(datagram.counter % 256)
     w.fixed((datagram.sent_ms % 2**TIME_BITS).to_bytes(3, "little"))
     if datagram.report is not None:
@@ -107,13 +111,13 @@ def decode_datagram(data: bytes) -> Datagram:
         raise WireError(f"a datagram of {len(data)} bytes; the limit is {MAX_DATAGRAM_BYTES}")
     r = Reader(data, "a datagram")
     flags, counter = r.u8(), r.u8()
-    if flags > 31:
+    if flags > 63 or (flags & BURSTS and not flags & HAS_REPORT):
         raise WireError(f"a datagram has unknown flags {flags:#x}")
     sent_ms = int.from_bytes(r.fixed(3), "little")
     report = None
     if flags & HAS_REPORT:
         newest, earlier, loss, queue = struct.unpack("<HHBB", r.fixed(6))
-        report = Report(newest, earlier, loss / 255, queue * QUEUE_UNIT_S)
+        report = Report(newest, earlier, loss / 255, queue * QUEUE_UNIT_S, bool(flags & BURSTS))
     frames: list[DatagramFrame] = []
     sequence = age = 0
     for index in range(flags & 7):

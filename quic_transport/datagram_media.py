@@ -6,12 +6,15 @@ whatever is known then rides along. A side that has nothing to say for ALIVE_S s
 
 from __future__ import annotations
 
+import math
+
 from quic_transport.codec.profile import EncodedFrame
 from quic_transport.datagram import Datagram, decode_datagram, encode_datagram
 from quic_transport.datagram_receiver import DatagramReceiver
 from quic_transport.datagram_sender import DatagramSender, crossing
 
 ALIVE_S = 0.5
+FLOWS_S = 0.35  # the next datagram comes sooner than this after the last one, if they flow
 
 
 class DatagramMedia:
@@ -25,6 +28,11 @@ class DatagramMedia:
         self.receiver = receiver
         self._counter = 0
         self._sent_at = now
+        self._steps = (math.inf, math.inf)  # between the last datagrams, seconds
+
+    def flows(self, now: float) -> bool:
+        """Whether datagrams leave so often that others may wait for the next one."""
+        return max(*self._steps, now - self._sent_at) < FLOWS_S
 
     def receive(self, data: bytes, now: float) -> tuple[list[EncodedFrame], bool]:
         """New frames of a datagram, and whether the peer newly asks for one that stands alone;
@@ -59,6 +67,7 @@ class DatagramMedia:
             )
         )
         self._counter += 1
+        self._steps = (self._steps[1], now - self._sent_at)
         self._sent_at = now
         if sender is not None and frames:
             sender.sent(len(data), now)

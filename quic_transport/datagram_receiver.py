@@ -13,10 +13,11 @@ from quic_transport.datagram import SEQUENCE_BITS, Datagram, Report, expand
 from quic_transport.errors import WireError
 from quic_transport.limits import RateLimit
 from quic_transport.packet_watch import PacketWatch
+from quic_transport.rate_control import HIGH_LOSS
 
 MEMORY_FRAMES = 512
 REPORT_MIN_S, REPORT_MAX_S = 0.1, 0.3
-PACKETS_PER_REPORT = 3
+PACKETS_PER_REPORT, AT_HIGH_LOSS = 3, 2
 REPEAT_REQUEST_S = 0.1  # while a frame that stands alone is missing
 
 
@@ -102,7 +103,8 @@ class DatagramReceiver:
     def _due(self, now: float) -> None:
         if self._report_at is not None:
             return
-        interval = min(REPORT_MAX_S, max(REPORT_MIN_S, PACKETS_PER_REPORT * self._packet_interval))
+        packets = PACKETS_PER_REPORT if self.watch.loss < HIGH_LOSS else AT_HIGH_LOSS
+        interval = min(REPORT_MAX_S, max(REPORT_MIN_S, packets * self._packet_interval))
         last = self._reported_at
         # a little early, so that the packet that makes it due is also the one it answers
         self._report_at = now if last is None else max(now, last + 0.9 * interval)
@@ -129,7 +131,7 @@ class DatagramReceiver:
             return None
         return Report(
             self._decoded % 2**SEQUENCE_BITS, self._decoded_bits >> 1 & 0xFFFF, self.watch.loss,
-            self.watch.queue_s,
+            self.watch.queue_s, self.watch.bursts,
         )  # fmt: skip
 
     def next_time(self) -> float | None:

@@ -31,7 +31,8 @@ MAX_PER_PACKET = 3
 MAX_REPEAT_AGE_S = 0.6  # older frames are of no use to a playout buffer
 LIVE_S = 1.0
 LARGE, LARGE_IN_COMPANY = 0.85, 0.6  # of the usual size: frames worth repeating at moderate loss
-USUAL_SHARE = 0.03  # of a frame in the running mean of their sizes
+USUAL_SHARE = 0.06  # of a frame in the running mean of the sizes of those like it
+FAR = 8  # frames: references beyond it are all alike
 ECHO_LOSS = 0.28  # beyond it every packet leaves once more, between two others
 WIRE_OVERHEAD_BYTES = 53  # IPv4, UDP, QUIC's short header, tag and frame header
 KEY_REQUEST_S = 0.1  # requests closer together than this are one
@@ -44,13 +45,14 @@ class DatagramSender:
         """`latency_budget_s`: how long a frame may wait for others to share its packet."""
         self._interval = 1.0 / fps
         wanted = 1 + int(latency_budget_s / self._interval + 0.05)
-        self.per_packet = min(MAX_PER_PACKET, wanted)
+        self._wanted_per_packet = min(MAX_PER_PACKET, wanted)
         self.rate = RateControl()
         self.loss = 0.0
+        self._bursts = False
         self._bundle: list[EncodedFrame] = []
         self._flush_at = 0.0
         self._echo_at: float | None = None
-        self._usual_bytes = 0.0
+        self._usual_bytes: dict[int, float] = {}  # by how far the reference was
         self._packets: deque[tuple[float, list[EncodedFrame]]] = deque(maxlen=3)
         self._acked: int | None = None
         self._alone_from: int | None = None  # acknowledgements of earlier frames are void
@@ -58,6 +60,16 @@ class DatagramSender:
         self._last: int | None = None  # sequence of the newest frame that was handed over
         self._asked_at: float | None = None
         self._frames = self._keyframes = self._payload = self._repeated = self._dropped = 0
+
+    @property
+    def _spread(self) -> bool:
+        """Whether so much is lost, or so much in a row, that more packets must leave."""
+        return self._bursts or self.loss > ECHO_LOSS
+
+    @property
+    def per_packet(self) -> int:
+        """Frames that share a packet: one where that would lose too many at once."""
+        return 1 if self._spread else self._wanted_per_packet
 
     @property
     def acked(self) -> int | None:
@@ -108,11 +120,11 @@ class DatagramSender:
             self._frames += 1
             self._keyframes += frame.key
             self._payload += len(frame.payload)
-            self._usual_bytes += USUAL_SHARE * (len(frame.payload) - self._usual_bytes)
+            self._note_size(frame)
         self._dropped += len(fresh) - len(out)
         out = self._repeats(out, now, redundancy_for(self.loss))
         self._packets.append((now, fresh))
-        if self.loss > ECHO_LOSS:
+        if self._spread:
             self._echo_at = now + 0.5 * self.per_packet * self._interval
         return out
 
@@ -120,15 +132,23 @@ class DatagramSender:
         """`out` and the frames of the last packets that fit beside it."""
         whole = math.ceil(packets)
         part = LARGE if self.per_packet == 1 else LARGE_IN_COMPANY
-        least = part * self._usual_bytes if packets % 1 > 0 else 0.0
+        part = part if packets % 1 > 0 else 0.0
         for sent_at, frames in list(self._packets)[: -whole - 1 : -1]:
             for frame in frames:
                 old = now - sent_at > MAX_REPEAT_AGE_S or frame.sequence in self._decoded
-                wanted = len(frame.payload) >= least and not old
+                usual = self._usual_bytes.get(_distance(frame), 0.0)
+                wanted = len(frame.payload) >= part * usual and not old
                 if wanted and fits([f.payload for f in (*out, frame)]):
                     out.append(frame)
                     self._repeated += len(frame.payload)
         return out
+
+    def _note_size(self, frame: EncodedFrame) -> None:
+        """Follow how large frames usually are that are as far from their reference."""
+        size, distance = len(frame.payload), _distance(frame)
+        if distance:
+            usual = self._usual_bytes.setdefault(distance, size)
+            self._usual_bytes[distance] = usual + USUAL_SHARE * (size - usual)
 
     def sent(self, size: int, now: float) -> None:
         """A datagram of `size` bytes was made of them."""
@@ -141,7 +161,7 @@ class DatagramSender:
 
     def report(self, report: Report, now: float) -> None:
         """What the receiver says; nonsense in it harms only the one who said it."""
-        self.loss = report.loss
+        self.loss, self._bursts = report.loss, report.bursts
         if self._last is None:
             return
         newest = expand(report.newest, SEQUENCE_BITS, self._last)
@@ -176,6 +196,13 @@ class DatagramSender:
         return FrameCounts(
             self._frames, self._keyframes, self._payload, 0, self._dropped, self._repeated
         )
+
+
+def _distance(frame: EncodedFrame) -> int:
+    """How far the reference is, in frames; what is farther counts as FAR, none as 0."""
+    if frame.reference is None:
+        return 0
+    return min(FAR, sequence_distance(frame.sequence, frame.reference))
 
 
 def crossing(frames: list[EncodedFrame], sent_ms: int) -> tuple[DatagramFrame, ...]:

@@ -65,14 +65,14 @@ class Engine:
             return False
         self.report(now)
         said = False
-        for out in self.session.data_to_send(now):
-            self.quic.send_stream_data(out.stream_id, out.data, out.end)
-            said = True
         while quic_inside.datagrams_waiting(self.quic) < MAX_WAITING:
             data = self.session.datagram_to_send(now)
             if data is None:
                 break
             self.quic.send_datagram_frame(data)
+            said = True
+        for out in self.session.data_to_send(now):  # afterwards: messages go with a datagram
+            self.quic.send_stream_data(out.stream_id, out.data, out.end)
             said = True
         end = self.session.close_wanted()
         if end is not None and not self._closing:

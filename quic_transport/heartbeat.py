@@ -1,7 +1,9 @@
 """When to ask "are you there?", and when to believe that nobody is.
 
-The rule: only silence while we were awake counts. A process that was starved of CPU (its timer
+Rule 1: only silence while we were awake counts. A process that was starved of CPU (its timer
 came late) gives the peer that much longer before it calls it lost.
+Rule 2: where packets leave anyway, questions and answers wait a moment to go with one of them: a
+packet of their own costs four times as much as they do. A pong says how long its ping was held.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ BURST = 5  # quick pings at the start, for a first estimate of the peer's clock
 BURST_INTERVAL_S = 0.15
 EAGER_PINGS = 10  # then one a second for a while
 STARVED_S = 0.5  # a timer this late says that we slept
+RIDE_S = 0.35  # how long a ping or pong waits for a packet to go with: reports are 0.3 s apart
+MAX_WAITING = 4  # pings that are not answered yet; one more and all are
 
 
 class Heartbeat:
@@ -30,6 +34,7 @@ class Heartbeat:
         self._next_at = now
         self._pings = 0
         self._unanswered: deque[int] = deque(maxlen=8)
+        self._asked: list[tuple[Ping, float]] = []  # by the peer, and when
         self._clock = clock
 
     def heard(self, now: float) -> None:
@@ -56,6 +61,26 @@ class Heartbeat:
         quiet = max(self._heard_at + self._timeout_s / 2, self._pinged_at + 1.0)
         return min(self._next_at, quiet)
 
+    def asked(self, ping: Ping, now: float) -> None:
+        """The peer's ping came."""
+        self._asked.append((ping, now))
+
+    def due(self, now: float, *, riding: bool, patient: bool) -> list[Ping | Pong]:
+        """What leaves now. `riding`: with a packet that leaves anyway; `patient`: one will soon."""
+        wait = RIDE_S if patient and not riding else 0.0
+        out: list[Ping | Pong] = []
+        if self._asked and (now >= self._asked[0][1] + wait or len(self._asked) > MAX_WAITING):
+            out += [answer(ping, came, now) for ping, came in self._asked]
+            self._asked.clear()
+        if now >= self.ping_at + wait:
+            out.append(self.ping(now))
+        return out
+
+    def next_at(self, *, patient: bool) -> float:
+        """When something is due though no packet leaves."""
+        at = min(self.ping_at, self._asked[0][1]) if self._asked else self.ping_at
+        return at + (RIDE_S if patient else 0.0)
+
     def ping(self, now: float) -> Ping:
         """The ping that leaves now."""
         self._pings += 1
@@ -79,9 +104,9 @@ class Heartbeat:
             )
 
 
-def answer(ping: Ping, now: float) -> Pong:
-    """The pong for a ping that arrived now and is answered at once."""
-    return Pong(ping.sent_us, _microseconds(now), _microseconds(now))
+def answer(ping: Ping, came: float, now: float) -> Pong:
+    """The pong that leaves now, for a ping that came then."""
+    return Pong(ping.sent_us, _microseconds(came), _microseconds(now))
 
 
 def _microseconds(now: float) -> int:

@@ -1,4 +1,4 @@
-"""What the datagrams of one direction tell of the path: their loss and their queueing.
+"""What the datagrams of one direction tell of the path: their loss, its bursts, their queueing.
 
 The rule: one number per datagram and one time, and nothing that a peer sends makes this grow.
 A datagram counts as lost when LATE others have overtaken it; a duplicate counts for nothing.
@@ -12,6 +12,10 @@ from quic_transport.datagram import TIME_BITS, expand
 
 LATE = 6  # datagrams that may overtake one before it counts as lost
 MEMORY = 50  # datagrams over which loss is averaged
+BURST_MEMORY = 16  # lost datagrams over which is averaged whether they followed another lost one
+IN_A_ROW, NO_MORE = 0.55, 0.45  # of them: loss in bursts from the one on, down to the other
+MUCH, LITTLE = 0.1, 0.04  # lost in all: bursts are spoken of from the one on, down to the other
+UNKNOWN_IN_A_ROW, UNKNOWN_WEIGHT = 0.3, 2  # what is supposed at first
 RECENT = 4  # the smallest of so many delays is the standing one
 BASE_WINDOW_S = 20.0  # the quickest datagram of two such windows has met no queue
 ALIVE_BITS = 64
@@ -26,6 +30,10 @@ class PacketWatch:
         self._seen = 0  # bit i: datagram newest - i came
         self._settled = 0
         self._loss = 0.0
+        self._in_row = UNKNOWN_IN_A_ROW  # share of the lost ones that followed another lost one
+        self._losses = 0
+        self._last_lost = False
+        self._bursts = False
         self._sent_ms = peer_ms
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._base: list[float] = []  # smallest transit of the last window and of this one
@@ -36,6 +44,11 @@ class PacketWatch:
     def loss(self) -> float:
         """Share of the recent datagrams that never came, 0..1."""
         return self._loss
+
+    @property
+    def bursts(self) -> bool:
+        """Whether much is lost, and mostly in a row."""
+        return self._bursts
 
     @property
     def queue_s(self) -> float:
@@ -72,7 +85,19 @@ class PacketWatch:
             lost = 1 - (self._seen >> (LATE + 1) & 1)
             share = max(1 / MEMORY, 1 / (self._settled - LATE + 9))
             self._loss += share * (lost - self._loss)
+            self._watch_bursts(bool(lost))
         self._seen &= (1 << ALIVE_BITS) - 1
+
+    def _watch_bursts(self, lost: bool) -> None:
+        if lost:
+            self._losses += 1
+            share = max(1 / BURST_MEMORY, 1 / (self._losses + UNKNOWN_WEIGHT))
+            self._in_row += share * (self._last_lost - self._in_row)
+        self._last_lost = lost
+        if self._bursts:
+            self._bursts = self._in_row > NO_MORE and self._loss > LITTLE
+        else:
+            self._bursts = self._in_row > IN_A_ROW and self._loss > MUCH
 
     def _delay(self, transit: float, now: float) -> None:
         self._recent.append(transit)

@@ -34,7 +34,7 @@ SERVER_NAME = "facewire"  # in the TLS hello, in place of an address: nobody rou
 LAZY_ACK_S = 0.35  # longer than the time between two reports, which carry them
 PROMPT_ACK_S = 0.001
 MAX_PROBE_BACKOFF = 2  # doublings: a call tries again at least every second or so
-CONNECTION_ID_BYTES = 4  # in every packet; aioquic's 8 are for servers behind balancers
+CONNECTION_ID_BYTES = 3  # in every packet; aioquic's 8 are for servers behind balancers
 FIRST_CONNECTION_ID_BYTES = 8  # of a client's first packets (RFC 9000, section 7.2)
 
 

@@ -23,6 +23,7 @@ SILENT_S = 0.6  # no report for so long: they are lost, or the path is down
 PROBE_S = 0.08
 BURST_S = 0.08  # what the bucket holds, in time
 MIN_BURST_BYTES = 250.0
+HIGH_LOSS = 0.12  # from here on nearer references are worth more reports
 HALF_BELOW, ONE_BELOW = 0.28, 0.32  # loss up to which half, and one packet's frames are repeated
 MEASURE_S = 0.8  # over which deliveries are measured
 

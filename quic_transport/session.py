@@ -24,7 +24,7 @@ from quic_transport.datagram_receiver import DatagramReceiver
 from quic_transport.errors import LocalError, RemoteError, WireError
 from quic_transport.face_calls import FaceCalls
 from quic_transport.handshake import check_fit
-from quic_transport.heartbeat import Heartbeat, answer
+from quic_transport.heartbeat import Heartbeat
 from quic_transport.inbound import Inbound
 from quic_transport.limits import Limits, RateLimit
 from quic_transport.offer import DATAGRAM, Offer, Reason, Refusal, clip_sentence
@@ -144,7 +144,10 @@ class Session(FaceCalls):
         """The datagram that leaves now; ask again after it has left."""
         if self._media is None or self.state not in (State.OPEN, State.CLOSING):
             return None
-        return self._media.to_send(now, flush=self.state is State.CLOSING)
+        data = self._media.to_send(now, flush=self.state is State.CLOSING)
+        if data is not None:
+            self._beat(now, riding=True)
+        return data
 
     def stream_reset(self, stream_id: int, now: float) -> None:
         """The peer cut one of its streams off; this protocol never does that."""
@@ -193,7 +196,7 @@ class Session(FaceCalls):
         """When `handle_timer` wants to be called; None if never."""
         times = [self._deadline]
         if self._heartbeat is not None and self.state is State.OPEN:
-            times += [self._heartbeat.ping_at, self._heartbeat.lost_at]
+            times += [self._heartbeat.next_at(patient=self._flows(now)), self._heartbeat.lost_at]
             times.append(self._outbound.next_time(now))
             times.append(self._media.next_time() if self._media is not None else None)
         self._timer_at = min((t for t in times if t is not None), default=None)
@@ -213,10 +216,19 @@ class Session(FaceCalls):
             return
         if now >= self._heartbeat.lost_at:
             self._finish(ev.CallEnded.silence(self.limits.peer_timeout_s))
-        elif now >= self._heartbeat.ping_at:
-            self._outbound.say(self._heartbeat.ping(now))
+        else:
+            self._beat(now)
 
     # Inside.
+
+    def _beat(self, now: float, *, riding: bool = False) -> None:
+        """Say what the heartbeat wants to say; `riding`: with a packet that leaves anyway."""
+        if self._heartbeat is not None and self.state is State.OPEN:
+            for message in self._heartbeat.due(now, riding=riding, patient=self._flows(now)):
+                self._outbound.say(message)
+
+    def _flows(self, now: float) -> bool:
+        return self._media is not None and self._media.flows(now)
 
     def _say_hello(self, now: float, to: msg.Hello | None = None) -> None:
         ours = replace(self._hello, clock_ms=max(0, int(now * 1000)))
@@ -275,7 +287,9 @@ class Session(FaceCalls):
             case msg.KeyframeRequest():
                 self._outbound.keyframe_requested(now)
             case msg.Ping():
-                self._outbound.say(answer(message, now))
+                if self._heartbeat is not None:
+                    self._heartbeat.asked(message, now)
+                    self._beat(now)
             case msg.Pong():
                 if self._heartbeat is not None:
                     self._heartbeat.answered(message, now)

@@ -11,7 +11,7 @@ import struct
 
 from quic_transport.errors import LocalError, WireError
 
-VERSION = 2
+VERSION = 3
 """The protocol version in the first message. A peer with another version is refused."""
 
 ALPN = "facewire/1"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quic_transport.clock_sync import ClockSync
 from quic_transport.heartbeat import Heartbeat, answer
-from quic_transport.messages import Ping
+from quic_transport.messages import Ping, Pong
 
 DELAYS = st.floats(0, 2)
 
@@ -98,11 +98,44 @@ def test_pong_that_answers_no_ping_of_ours_is_ignored() -> None:
     clock = ClockSync()
     beat = Heartbeat(0, clock, eager=True, timeout_s=4)
     ping = beat.ping(1.0)
-    beat.answered(answer(Ping(ping.sent_us + 5), 2.0), 2.0)
+    beat.answered(answer(Ping(ping.sent_us + 5), 2.0, 2.0), 2.0)
     assert clock.round_trip() is None
-    pong = answer(ping, 2.0)
+    pong = answer(ping, 2.0, 2.0)
     beat.answered(pong, 1.5)
     beat.answered(pong, 1.6)  # replayed
     best = clock.round_trip()
     assert best is not None
     assert best.samples == 1
+
+
+def test_pings_and_pongs_wait_for_a_packet_where_one_will_leave() -> None:
+    beat = Heartbeat(0, ClockSync(), eager=False, timeout_s=30)
+    for _ in range(5):
+        beat.ping(beat.ping_at)
+    beat.heard(9.9)
+    beat.asked(Ping(7), 9.9)
+    assert beat.next_at(patient=True) == pytest.approx(10.25)
+    assert beat.due(10.0, riding=False, patient=True) == []
+    assert beat.due(10.0, riding=True, patient=True) == [Pong(7, 9_900_000, 10_000_000)]
+    assert beat.due(10.62, riding=False, patient=True) == []
+    assert [type(m) for m in beat.due(10.62, riding=True, patient=True)] == [Ping]
+
+
+def test_pings_and_pongs_leave_alone_where_nothing_else_does() -> None:
+    beat = Heartbeat(0, ClockSync(), eager=True, timeout_s=30)
+    beat.asked(Ping(7), 0.1)
+    assert beat.next_at(patient=False) == 0.0
+    assert [type(m) for m in beat.due(0.1, riding=False, patient=False)] == [Pong, Ping]
+    beat.asked(Ping(8), 0.12)
+    assert beat.due(0.2, riding=False, patient=True) == []  # and a packet that was due never left
+    late = beat.due(0.5, riding=False, patient=True)
+    assert late[0] == Pong(8, 120_000, 500_000)
+
+
+def test_pings_that_are_not_answered_are_few() -> None:
+    beat = Heartbeat(0, ClockSync(), eager=True, timeout_s=30)
+    said = 0
+    for number in range(100):
+        beat.asked(Ping(number), 0.0)
+        said += sum(isinstance(m, Pong) for m in beat.due(0.0, riding=False, patient=True))
+        assert number + 1 - said <= 4

@@ -39,6 +39,10 @@ GOLDEN = {
         ),
         "0a 08 e80300 2201 0300 33 05 2c01 03 04 01 bb 00 04 32 01 cc",
     ),
+    "a report of bursts": (
+        Datagram(9, 1050, (), Report(290, 0b11, 0.4, 0.0, bursts=True)),
+        "28 09 1a0400 2201 0300 66 00",
+    ),
     "alive": (Datagram(0, 0), "00 00 000000"),
     "a frame that stands alone, please": (Datagram(255, 1, (), None, True), "10 ff 010000"),
 }  # fmt: skip
@@ -72,7 +76,9 @@ def test_truncated_and_lengthened_datagrams_are_refused() -> None:
     with pytest.raises(WireError, match="limit"):
         decode_datagram(bytes(MAX_DATAGRAM_BYTES + 1))
     with pytest.raises(WireError, match="flags"):
-        decode_datagram(b"\x20" + bytes(4))
+        decode_datagram(b"\x40" + bytes(4))
+    with pytest.raises(WireError, match="flags"):
+        decode_datagram(b"\x20" + bytes(4))  # bursts, but no report
 
 
 @given(st.integers(0, 2**40), st.integers(-(2**15), 2**15 - 1))
@@ -254,6 +260,47 @@ def test_watch_tells_queueing_from_loss() -> None:
             watch.note(i % 256, i * 50, i * 0.05 + 0.03 + late)
     assert watch.loss == pytest.approx(0.2, abs=0.05)
     assert watch.queue_s == pytest.approx(0.2, abs=0.01)
+
+
+@given(st.integers(3, 6), st.integers(1, 4))
+def test_watch_knows_bursts_while_they_last(length: int, between: int) -> None:
+    watch, period = PacketWatch(0), length * (1 + between)
+    for i in range(400):
+        if i % period >= length:
+            watch.note(i % 256, i * 50, i * 0.05)
+            assert watch.bursts or i < 3 * period + 8
+    for i in range(400, 900):
+        watch.note(i % 256, i * 50, i * 0.05)
+    assert not watch.bursts
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_watch_takes_independent_losses_for_no_bursts(share: float) -> None:
+    rng, told = random.Random(7), 0
+    for _ in range(20):
+        watch = PacketWatch(0)
+        for i in range(400):
+            if rng.random() > share:
+                watch.note(i % 256, i * 50, i * 0.05)
+                told += watch.bursts
+    assert told < 0.01 * 20 * 400
+
+
+def test_bursts_cost_the_budget_and_bring_echoes() -> None:
+    pair = Pair(budget_s=0.05)
+    calm = [data for _ in range(100) if (data := pair.tick()) is not None]
+    pair.sender.report(Report(pair.next - 1, 0, 0.2, 0.0, bursts=True), pair.now)
+    assert pair.sender.per_packet == 1
+    number = pair.next
+    pair.sender.send(frame(number, pair.now, pair.sender.reference()), pair.now)
+    assert next(f.sequence for f in pair.sender.take(pair.now)) == number  # alone and at once
+    echo_at = pair.sender.next_time()
+    assert echo_at is not None
+    assert echo_at == pytest.approx(pair.now + 0.025)
+    assert number in [f.sequence for f in pair.sender.take(echo_at)]
+    assert len(calm) < 60
+    pair.sender.report(Report(number, 0, 0.2, 0.0), pair.now)
+    assert pair.sender.per_packet == 2
 
 
 def test_watch_takes_the_first_datagram_after_any_outage() -> None:
