@@ -19,7 +19,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netsim.errors import NetsimError
 
@@ -187,13 +187,10 @@ async def _replay_async(
     from netsim.path import report_lines
     from netsim.replay import run_over
 
-    me = asyncio.current_task()
-    assert me is not None
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # SIGINT: a background job starts with it ignored
-        with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(getattr(signal, name), me.cancel)
+    _cancel_on_signals()
     backend: Backend | None = None
-    code = 0
+    report: dict[str, dict[str, Any]] = {}
+    code, seconds = 0, 0.0
     try:
         backend = await _open_backend(args, settings)
         if args.commands:
@@ -212,6 +209,18 @@ async def _replay_async(
         named = {"trace": args.trace, "seed": args.seed, "seconds": round(seconds, 3)}
         _write_text(args.stats, json.dumps({**named, **report}, indent=1) + "\n")
     return 0 if code == 130 and not args.commands else code
+
+
+def _cancel_on_signals() -> None:
+    """Ctrl-C, a kill and a closed terminal cancel this task, so that what was changed is restored.
+    SIGINT too, though asyncio.run sees to Ctrl-C: a background job starts with it ignored. Windows'
+    loops have no handlers, and Windows no SIGHUP; there Ctrl-C is all there is."""
+    me = asyncio.current_task()
+    assert me is not None
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(getattr(signal, name), me.cancel)
 
 
 async def _open_backend(args: argparse.Namespace, settings: PathSettings) -> Backend:

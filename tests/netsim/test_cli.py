@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -169,3 +170,19 @@ def test_main_prints_the_sentence_and_fails() -> None:
     )  # fmt: skip
     assert run.returncode == 1
     assert run.stderr.startswith("netsim: there is no network")
+
+
+@pytest.mark.parametrize(
+    ("rest", "code"), [(["--to", "127.0.0.1:9"], 0), (["--", "true", "--", "true"], 130)]
+)
+def test_ctrl_c_while_the_back_end_opens_is_no_crash(
+    rest: list[str], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("netsim.cli._open_backend", interrupted)
+    stats = tmp_path / "stats.json"
+    assert main(["replay", "1mbps", "--stats", str(stats), *rest]) == code
+    assert json.loads(stats.read_text()) == {"trace": "1mbps", "seed": 0, "seconds": 0.0}
