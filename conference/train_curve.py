@@ -53,7 +53,7 @@ def from_csv(data: bytes, until_step: int) -> list[Point]:
     them."""
     points: list[Point] = []
     try:
-        for row in csv.DictReader(io.StringIO(data.decode("utf-8"))):
+        for row in csv.DictReader(io.StringIO(data.decode("utf-8", "replace"))):
             p = Point(float(row["seconds"]), int(row["step"]), int(row["frames"]), row["kind"],
                       float(row["psnr"]), float(row["psnr_head"]),
                       float(row["psnr_rimless"]))  # fmt: skip

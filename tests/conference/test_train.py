@@ -5,42 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 import facewire
 from conference.train import Run
 from conference.train_request import parse
 from nerf.train import PRESETS, Trainer
-from nerf.trainset import TrainSet, portrait_poses, write_trainset
 from quic_transport.avatar_file import load_avatar
-from tests.nerf.heads import SMALL, ball_footage
+from tests.conference.ball_set import write_ball_set
+from tests.nerf.heads import SMALL
 
 
 @pytest.fixture(scope="module")
 def ball_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training set of 16 pictures of the ball, 64 px."""
-    footage = ball_footage(16, 64)
-    folder = tmp_path_factory.mktemp("train") / "ball"
-    for name in ("head_imgs", "ori_imgs", "parsing", "matte"):
-        (folder / name).mkdir(parents=True)
-    for i in range(16):
-        bgr = np.ascontiguousarray(footage.rgb[i][..., ::-1])
-        cv2.imwrite(str(folder / "head_imgs" / f"{i}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 97])
-        cv2.imwrite(str(folder / "ori_imgs" / f"{i}.jpg"), bgr)
-        cv2.imwrite(str(folder / "parsing" / f"{i}.png"), bgr)
-        cv2.imwrite(str(folder / "matte" / f"{i}.png"), footage.alpha[i])
-    cv2.imwrite(str(folder / "bc.jpg"), np.full((64, 64, 3), 255, np.uint8))
-    vectors = np.concatenate([footage.expression, footage.rotation], axis=1).astype(np.float32)
-    write_trainset(TrainSet(
-        folder=folder, camera=footage.camera, distance_m=0.6, scale=2.6, img_id=np.arange(16),
-        expression=footage.expression, rotation=footage.rotation,
-        pose=portrait_poses(footage.rotation, 0.6), time=np.arange(16) / 25,
-        offset=np.zeros((16, 3)), train_count=13,
-        bounds=(vectors[:13].min(axis=0), vectors[:13].max(axis=0)), frame_rate=25.0,
-    ))  # fmt: skip
-    return folder
+    return write_ball_set(tmp_path_factory.mktemp("train") / "ball")
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +42,8 @@ def test_training_leaves_an_avatar_that_says_how_good_it_is(
     assert (meta.schema, meta.size_px, meta.provenance["train_frames"]) == ("arkit46", 64, 13)
     assert float(meta.provenance["psnr with a correction"]) > 18
     assert (tmp_path / "ball.preview.png").is_file()
+    assert (tmp_path / "ball.progress.png").is_file()
+    assert "ball.progress.png" in text
     assert not (tmp_path / "ball.checkpoint.npz").exists()
 
 
