@@ -27,10 +27,10 @@ CANVAS_PX = 8000.0  # of a canvas at most: what a frame costs
 MATTES = 96
 COVERED = 0.05  # opacity of a head that hides
 LEAST_PICTURES = 8
-LOOSE, SLACK = 2.0, 5.0
+LOOSE, SLACK = 2.0, 4.0
 """What is to be expected of later frames: LOOSE times the spread of the training frames, and a
 spread of SLACK units that they do not show."""
-REACH, LEAST_REACH, MOST_REACH = 4.0, 32.0, 100.0
+REACH, LEAST_REACH, MOST_REACH = 4.0, 24.0, 80.0
 """A measurement is believed up to REACH times the largest that training saw, within limits."""
 
 Float64 = NDArray[np.float64]

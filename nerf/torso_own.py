@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nerf.cpu.pool import WorkerPool
 from nerf.torso import TorsoLayer
 
-UNIT = 3.0
+UNIT = 4.0
 STEP = 0.2  # of the old numbers, in which they usually are 0.2 to 1: for the differences
 FLOOR = 1e-4  # of the strongest direction: a number that moves nothing gets no more than this
 

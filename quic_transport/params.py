@@ -77,8 +77,8 @@ class FaceParams:
 
     body: FloatArray | None = None
     """Float32 [4] or None: how far neck and torso stand from what the head lets expect, in the
-    avatar's own directions, strongest first; one unit changes the torso's picture by about three
-    grey levels (root mean square), usual is -20 .. 20. Not part of the paper's 49."""
+    avatar's own directions, strongest first; one unit changes the torso's picture by about four
+    grey levels (root mean square), usual is -10 .. 10. Not part of the paper's 49."""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

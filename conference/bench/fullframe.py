@@ -4,7 +4,8 @@ The rule: every held-out frame of the clip itself, read anew, against the pictur
 draws from what a live sender with this avatar's tracker sends for it; and how much of that error
 lies on the head, on the body and in the room. Tremble is the mean second difference
 in time of the pixels around the person's outline: a mask whose edge flickers has more than the
-source.
+source. What the body's own numbers are worth is shown beside it: guessed from the head, as sent,
+and fitted to each picture without a codec or a filter behind; and what they cost.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from conference.terminal import announce
 from quic_transport.errors import LocalError
 
 if TYPE_CHECKING:
+    from conference.bench.fullframe_body import Bodies
     from nerf.trainset import TrainSet
     from receiver.full_frame import FullFrame, Renderer
 
@@ -33,6 +35,13 @@ MEASURES = ("psnr", "ssim", "psnr head", "psnr body", "psnr room", "psnr plate a
             "source tremble", "body and composite ms", "body and room kB")  # fmt: skip
 UNITS = {"ssim": "", "tremble": "grey levels", "source tremble": "grey levels",
          "body and composite ms": "ms", "body and room kB": "kB"}  # fmt: skip
+
+GUESSED, SENT, FITTED = "guessed", "sent", "fitted"
+BODY_MEASURES = tuple(f"{name} {way}" for name in ("psnr", "psnr body", "tremble")
+                      for way in (GUESSED, SENT, FITTED))  # fmt: skip
+BODY_COSTS = ("kbps chain", "kbps confirmed", "kbps alone", "measuring ms")
+UNITS |= {name: "grey levels" for name in BODY_MEASURES if name.startswith("tremble")}
+UNITS |= {name: name.split()[0] if name.startswith("kbps") else "ms" for name in BODY_COSTS}
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -48,6 +57,10 @@ class Seen:
     """Mean second difference in time around the outline, grey levels: shown, source."""
     costs: list[float]
     """Milliseconds of all but the head's rays, for each frame."""
+    ways: dict[str, list[tuple[float, float]]]
+    """PSNR of whole and body for each frame, and"""
+    trembles: dict[str, list[float]]
+    """tremble, with the body's numbers guessed, sent and fitted."""
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -83,12 +96,20 @@ def main(argv: list[str]) -> int:
     print_table("held-out frames, whole picture: dB unless said otherwise", ["clip", *MEASURES],
                 [[clip, *(f"{s[name]:.4f}" if name == "ssim" else f"{s[name]:.2f}"
                           for name in MEASURES)] for clip, s in found.items()])  # fmt: skip
+    bodies = {clip: s for clip, s in found.items() if BODY_COSTS[0] in s}
+    if bodies:
+        names = (*BODY_MEASURES, *BODY_COSTS)
+        print_table("the body's own numbers: guessed, as sent, fitted to each picture",
+                    ["clip", *names],
+                    [[clip, *(f"{s[name]:.3f}" if name.startswith("kbps") else f"{s[name]:.2f}"
+                              for name in names)] for clip, s in bodies.items()])  # fmt: skip
     announce(f"{path}")
     return 0
 
 
 def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> dict[str, float]:
     """The scores of one clip; its film and contact sheet are written."""
+    from conference.bench.fullframe_body import bodies_of
     from conference.full_frame import open_pictures
     from nerf.renderer import load_head
     from nerf.trainset import read_trainset
@@ -102,8 +123,17 @@ def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> di
     if full is None:
         raise LocalError(f"{path} is a head alone: train it again from a set with whole pictures")
     trainset = read_trainset(folder)
-    seen = Seen([], [], [])
-    pairs = list(drawn(clip, trainset, full, from_sections(sections), seen, args.frames))
+    tracker = from_sections(sections)
+    last = None
+    if args.frames is not None:
+        last = min(len(trainset), trainset.train_count + args.frames) - 1
+    bodies = bodies_of(clip, trainset, sections, tracker, last)
+    fulls = {GUESSED: full}
+    if bodies is not None:
+        others = (open_pictures(sections, renderer) for _ in range(2))
+        fulls |= {way: other for way, other in zip((SENT, FITTED), others, strict=True) if other}
+    seen = Seen([], [], [], {way: [] for way in fulls}, {way: [] for way in fulls})
+    pairs = list(drawn(clip, trainset, fulls, bodies, tracker, seen, last))
     if not pairs:
         raise LocalError(f"{clip} has no held-out frames of {folder}")
     write_film(pairs, args.output / f"{clip.stem}.mp4", trainset.frame_rate)
@@ -112,12 +142,21 @@ def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> di
     tremble = np.mean(seen.tremble, axis=0).tolist() if seen.tremble else [0.0, 0.0]
     size = sum(a.nbytes for name, a in sections.items() if name.startswith(("torso.", "plate.")))
     values = [*means, *tremble, float(np.median(seen.costs)), size / 1000]
-    return dict(zip(MEASURES, values, strict=True))
+    scores = dict(zip(MEASURES, values, strict=True))
+    if bodies is not None:
+        for way in fulls:
+            whole, body = (float(x) for x in np.mean(seen.ways[way], axis=0))
+            scores |= {f"psnr {way}": whole, f"psnr body {way}": body}
+            scores[f"tremble {way}"] = float(np.mean(seen.trembles[way] or [0.0]))
+        scores |= dict(zip(BODY_COSTS, (*bodies.kbps, bodies.measuring_ms), strict=True))
+    return scores
 
 
-def drawn(clip: Path, trainset: TrainSet, full: FullFrame, model: Any, seen: Seen,
-          most: int | None) -> Iterator[tuple[Image, Image]]:  # fmt: skip
+def drawn(clip: Path, trainset: TrainSet, fulls: dict[str, FullFrame], bodies: Bodies | None,
+          model: Any, seen: Seen,
+          last: int | None) -> Iterator[tuple[Image, Image]]:  # fmt: skip
     """Source and picture of every held-out frame; what is measured goes into `seen`."""
+    from conference.bench.fullframe_body import picture_of, standing
     from conference.full_frame import held_out
     from nerf.camera import head_pose
     from sender.video import read_video
@@ -126,44 +165,63 @@ def drawn(clip: Path, trainset: TrainSet, full: FullFrame, model: Any, seen: See
     if source_frame is None:
         raise LocalError(f"{trainset.folder} does not say which frames of the clip it has")
     frames = read_video(clip, warn=lambda _: None)
-    last = None if most is None else min(len(trainset), trainset.train_count + most) - 1
-    timed = Timed(full.renderer)
-    full.renderer = timed
-    last_three: list[tuple[int, Image, Image]] = []
-    for i, face in held_out(trainset, model, last):
+    what = SENT if bodies is not None else GUESSED
+    timed = Once(fulls[what].renderer)
+    for full in fulls.values():
+        full.renderer = timed
+    last_three: list[tuple[int, Image, dict[str, Image]]] = []
+    for k, (i, guessed) in enumerate(held_out(trainset, model, last)):
         wanted = int(source_frame[i])
-        raw = next((f.image for f in frames if f.index >= wanted), None)
+        raw = picture_of(frames, wanted)
         if raw is None:
             return
-        raw = full.framing.cut(raw)
-        begun = time.perf_counter()
-        picture = full.draw(face, head_pose(face.rotation, trainset.distance_m))
-        seen.costs.append(1000 * (time.perf_counter() - begun - timed.seconds))
-        shown = np.ascontiguousarray(picture[..., :3])
-        head, body = parts(full, trainset, i)
-        seen.rows.append(measured(raw, shown, head, body, full.background[..., :3]))
+        raw = fulls[what].framing.cut(raw)
+        faces = {GUESSED: guessed}
+        if bodies is not None:
+            faces |= {SENT: standing(guessed, bodies.sent[k]),
+                      FITTED: standing(guessed, bodies.fitted[k])}  # fmt: skip
+        timed.forget()
+        pose, shown = head_pose(guessed.rotation, trainset.distance_m), {}
+        for way, face in faces.items():
+            begun = time.perf_counter()
+            picture = fulls[way].draw(face, pose)
+            if way == what:
+                seen.costs.append(1000 * (time.perf_counter() - begun - timed.seconds))
+            shown[way] = np.ascontiguousarray(picture[..., :3])
+        head, body = parts(fulls[what], trainset, i)
+        seen.rows.append(measured(raw, shown[what], head, body, fulls[what].background[..., :3]))
+        for way, picture in shown.items():
+            seen.ways[way].append((psnr_of(picture, raw), psnr_of(picture, raw, body)))
         last_three = [*last_three[-2:], (wanted, raw, shown)]
         if [number for number, _, _ in last_three] == [wanted - 2, wanted - 1, wanted]:
             where = outline(head | body)
-            seen.tremble.append((tremble_of([s for _, _, s in last_three], where),
+            for way in shown:
+                seen.trembles[way].append(tremble_of([s[way] for _, _, s in last_three], where))
+            seen.tremble.append((seen.trembles[what][-1],
                                  tremble_of([r for _, r, _ in last_three], where)))  # fmt: skip
-        yield raw, shown
+        yield raw, shown[what]
 
 
-class Timed:
-    """A renderer that says how long its last picture took."""
+class Once:
+    """A renderer that draws each head once, and says how long that took."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
+        self._last: Any = None
         self.portrait_scale = renderer.portrait_scale
         self.seconds = 0.0
+
+    def forget(self) -> None:
+        """The next head is another one."""
+        self._last = None
 
     def render_portrait(self, *args: Any, **named: Any) -> Any:
         """As the renderer."""
         begun = time.perf_counter()
-        out = self._renderer.render_portrait(*args, **named)
+        if self._last is None:
+            self._last = self._renderer.render_portrait(*args, **named)
         self.seconds = time.perf_counter() - begun
-        return out
+        return self._last
 
     def warm_up(self, size: int) -> None:
         """As the renderer."""
@@ -183,6 +241,13 @@ def parts(full: FullFrame, trainset: TrainSet, i: int) -> tuple[Mask, Mask]:
     matte = read_grey(trainset.folder / "matte" / f"{int(trainset.img_id[i])}.png")
     head = warped(matte, place, full.framing.size) > 127
     return head, (full.cover > 127) & ~head
+
+
+def psnr_of(shown: Image, raw: Image, mask: Mask | None = None) -> float:
+    """dB."""
+    from nerf.metrics import psnr
+
+    return float(psnr(shown, raw, mask))
 
 
 def measured(raw: Image, shown: Image, head: Mask, body: Mask, plate: Image) -> list[float]:

@@ -26,11 +26,11 @@ ESCAPE_BITS = 8
 Body = tuple[int, ...]
 REST: Body = (0,) * BODY_DIM
 
-SAME = (8192, 13926, 7864, 5243, 4260, 2621, 1638, 655, 655)
+SAME = (4915, 16905, 8380, 5491, 3937, 2320, 1241, 983, 983)
 """Of TOTAL, by class: the share of "as expected, all four"; class 0 is keyframes."""
 SPREAD = (
-    (15, 9, 12, 5), (7, 3, 3, 2), (9, 4, 4, 3), (10, 6, 5, 3), (11, 7, 6, 4), (12, 8, 7, 4),
-    (13, 9, 8, 4), (14, 9, 9, 5), (14, 10, 11, 5),
+    (12, 8, 10, 4), (6, 2, 3, 2), (7, 3, 4, 3), (8, 4, 4, 3), (9, 5, 5, 4), (10, 5, 6, 4),
+    (11, 6, 7, 4), (12, 7, 8, 5), (12, 9, 9, 6),
 )  # fmt: skip
 """By class and number, s: a residual of m + 1 is s/16 as likely as one of m."""
 

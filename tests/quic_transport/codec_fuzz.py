@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from quic_transport.codec import PROFILES, RING, EncodedFrame, Terms
+from quic_transport.codec.body import TOP_BODY
 from quic_transport.codec.profile import ParameterDecoder
 from quic_transport.codec.rc_tables import to_sections
 from quic_transport.errors import CodecError
 from quic_transport.params import PARAM_DIM, ParamBounds
-from tests.quic_transport.rc_golden import STREAM, golden_tables, placed
+from tests.quic_transport.rc_golden import BODY_STREAM, STREAM, golden_tables, placed
 from tests.quic_transport.strategies import synthetic_track
 
 CORPUS = STREAM.with_name("codec_corpus.json")
@@ -69,6 +70,7 @@ def feed(decoder: ParameterDecoder, sequence: int, reference: int | None, payloa
         return type(error).__name__
     assert np.isfinite(face.vector()).all()
     assert face.offset is None or np.isfinite(face.offset).all()
+    assert face.body is None or np.abs(face.body).max() <= TOP_BODY
     return "face"
 
 
@@ -76,6 +78,7 @@ def fuzz(seed: int, frames: int, seconds: float = float("inf")) -> Counter[str]:
     """How many of `frames` mutated frames for each profile gave what."""
     rng = random.Random(seed)
     seeds = corpus() + golden(STREAM) + golden(STREAM.with_name("eg0_stream.json"))
+    seeds += golden(BODY_STREAM)
     outcome: Counter[str] = Counter()
     end = time.monotonic() + seconds
     for name, profile in PROFILES.items():

@@ -1,6 +1,6 @@
 """The golden tables and streams of profile rc, and how they were made.
 
-    python -m tests.quic_transport.rc_golden     writes both files anew
+    python -m tests.quic_transport.rc_golden     writes the files anew
 
 The tables are stored, not made again: what they are learned with (eigenvectors) may differ in the
 last digit from machine to machine, what is coded with them may not.
@@ -25,6 +25,7 @@ from tests.quic_transport.strategies import synthetic_track
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden"
 TABLES, STREAM = FOLDER / "rc_tables.npz", FOLDER / "rc_stream.json"
+BODY_STREAM = FOLDER / "rc_body_stream.json"
 SEED, FRAMES = 50, 24
 
 
@@ -41,9 +42,17 @@ def placed(params: FaceParams, index: int) -> FaceParams:
     return replace(params, offset=np.array([0.01 * (index // 3), -0.25, 1 / 64], np.float32))
 
 
-def golden_frames(tables: Tables) -> list[EncodedFrame]:
+def standing(params: FaceParams, index: int) -> FaceParams:
+    """`params` on a body that sways, rests, leaps beyond what can be sent, and is not known."""
+    if index % 11 == 10:
+        return params
+    sway = [1.5 * (index // 2), -index / 4, 0.5, 0.0]
+    return replace(params, body=np.array([300, -300, 9, 0] if index == 13 else sway, np.float32))
+
+
+def golden_frames(tables: Tables, *, body: bool = False) -> list[EncodedFrame]:
     """Chain, confirmed references, keyframes, a change of step, a still face, a wild one."""
-    encoder = RcEncoder(tables, first_sequence=2**32 - 4, offset=True)
+    encoder = RcEncoder(tables, first_sequence=2**32 - 4, offset=True, body=body)
     track = synthetic_track(SEED, FRAMES)
     track[8] = replace(track[7], capture_time=track[8].capture_time)
     wild = np.concatenate([np.ones(EXPRESSION_DIM), [3.0, -3.0, 1.5]])
@@ -56,18 +65,21 @@ def golden_frames(tables: Tables) -> list[EncodedFrame]:
             reference = None
         elif index > 16:
             reference = (2**32 - 4 + 16) % 2**32  # the keyframe, confirmed
-        frames.append(encoder.encode(placed(params, index), reference=reference))
+        face = standing(placed(params, index), index)  # whose body `rc+offset` does not carry
+        frames.append(encoder.encode(face, reference=reference))
     return frames
 
 
-def stream(tables: Tables) -> list[dict[str, str | int | None]]:
+def stream(tables: Tables, *, body: bool = False) -> list[dict[str, str | int | None]]:
     """The golden frames in the form of the golden file, with what they decode to, exactly."""
-    decoder = RcDecoder(tables, offset=True)
+    decoder = RcDecoder(tables, offset=True, body=body)
     out: list[dict[str, str | int | None]] = []
-    for frame in golden_frames(tables):
+    for frame in golden_frames(tables, body=body):
         face = decoder.decode(frame)
         assert face.offset is not None
-        vector = np.concatenate([face.vector(), face.offset]).astype("<f4")
+        assert (face.body is None) != body
+        more = () if face.body is None else (face.body,)
+        vector = np.concatenate([face.vector(), face.offset, *more]).astype("<f4")
         out.append({
             "sequence": frame.sequence, "reference": frame.reference,
             "payload": frame.payload.hex(), "values": vector.tobytes().hex(),
@@ -119,8 +131,14 @@ def main() -> None:
     tables = learn(vectors, places, np.arange(600) / 20.0, metric)
     arrays: dict[str, Any] = dict(to_sections(tables))
     np.savez_compressed(TABLES, **arrays)
-    rows = ",\n".join(" " + json.dumps(row) for row in stream(tables))
-    STREAM.write_text("[\n" + rows + "\n]\n", encoding="utf-8")
+    for path, body in ((STREAM, False), (BODY_STREAM, True)):
+        write_stream(path, tables, body=body)
+
+
+def write_stream(path: Path, tables: Tables, *, body: bool) -> None:
+    """One golden file."""
+    rows = ",\n".join(" " + json.dumps(row) for row in stream(tables, body=body))
+    path.write_text("[\n" + rows + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def test_corpus_gives_a_face_or_codec_error(name: str) -> None:
     assert {"CodecError"} <= outcomes <= {"face", "CodecError", "ReferenceLost"}
 
 
-def test_eight_thousand_mutated_frames_give_a_face_or_codec_error() -> None:
+def test_ten_thousand_mutated_frames_give_a_face_or_codec_error() -> None:
     outcome = fuzz(1, 2000)
     assert {key.split()[0] for key in outcome} == set(PROFILES)
     for name in PROFILES:
