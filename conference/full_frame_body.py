@@ -19,7 +19,7 @@ from nerf.torso import TorsoLayer, spline
 from nerf.torso_own import apart, evened, turned
 from nerf.trainset import TrainSet
 from quic_transport.params import BODY_DIM, FaceParams
-from sender.personal.body import FIRST_STEPS, LEAST_SEEN, Body, Measured
+from sender.personal.body import FIRST_STEPS, LEAST_SEEN, UNLIKE, Body, Measured
 from sender.personal.body_model import HIDDEN_PX, BodyModel
 
 PORTRAIT_PX = 64.0  # canvas pixels to a portrait's width: finer ones measure no better
@@ -75,11 +75,11 @@ def learn_body(torso: TorsoLayer, trainset: TrainSet, stage: Stage,
 
 
 def measured(model: BodyModel, stage: Stage, faces: dict[int, FaceParams]) -> list[Measured]:
-    """What the alignment says of each whole picture, where it saw the body at all."""
+    """What the alignment says of each whole picture, where it saw the body at all, and found it."""
     body = Body(model)
     found = [body.measure(stage.source(n), face, np.zeros(BODY_DIM), FIRST_STEPS)
              for n, face in faces.items()]  # fmt: skip
-    return [m for m in found if m.seen > LEAST_SEEN]
+    return [m for m in found if m.seen > LEAST_SEEN and m.unlike < UNLIKE[0]]
 
 
 def model_of(torso: TorsoLayer, plate: Image, cover: NDArray[np.float32]) -> BodyModel:

@@ -37,6 +37,9 @@ INSIDE = 3  # canvas pixels from its edge: what lies further in shows no room
 DOUBT = (1.8, 3.5)
 """Of the training frames' 95th percentile: up to the first a misfit is normal, from the second on
 nothing is believed."""
+UNLIKE = (0.35, 0.6)
+"""Of what two unrelated pictures differ by (1): the same, whatever training saw. A person whom
+training knew differs by 0.01 to 0.1."""
 LEAST_SEEN = 60.0  # canvas pixels of the body's inside, or nothing is believed
 TRUST_S = 0.25
 """Time constant with which belief comes and goes, seconds."""
@@ -54,6 +57,9 @@ class Measured:
     """Root mean square difference that remains in the body, in spreads."""
     room: float
     """The same in the room behind it."""
+    unlike: float
+    """The square of the difference over that of two pictures that have nothing to do with each
+    other: 0 the same, about 1 another body."""
     seen: float
     """Canvas pixels of the body's inside that were seen."""
 
@@ -117,7 +123,7 @@ class Body:
         guess = m.guess.astype(np.float64) @ z
         keep = m.information.astype(np.float64)
         found = np.array(start, dtype=np.float64)
-        body = room = seen = 0.0
+        body = room = unlike = seen = 0.0
         for _ in range(steps):
             shown, opacity = self.drawn(np.concatenate([z, guess + found]))
             even = _even(shown)
@@ -127,9 +133,14 @@ class Body:
             square = left * left
             seen = float(core.sum())
             around = there - near
-            body = math.sqrt(float((core * square).sum()) / max(seen, 1.0))
+            wrong = float((core * square).sum())
+            body = math.sqrt(wrong / max(seen, 1.0))
+            both = float((core * (wanted * wanted + even * even)).sum()) / SPREAD**2
+            unlike = wrong / max(both, 1e-6)
             room = math.sqrt(float((around * square).sum()) / max(float(around.sum()), 1.0))
-            known = belief(room, float(m.misfit[1])) if around.sum() > LEAST_SEEN else 1.0
+            known = 1.0
+            if around.sum() > LEAST_SEEN:
+                known = faded(room, *(d * float(m.misfit[1]) for d in DOUBT))
             weight = (core + np.float32(known) * (near - core)).ravel()
             robust = np.float32(POINT_SHARE) / (1 + square.ravel() * np.float32(ROBUST**-2))
             root = np.sqrt(weight * robust)
@@ -140,7 +151,7 @@ class Body:
             g = (rows @ (left.ravel() * root)).astype(np.float64) - keep @ found
             found = found + np.linalg.solve(h, g)
             found = np.clip(found, -m.reach, m.reach)
-        return Measured(found, body, room, seen)
+        return Measured(found, body, room, unlike, seen)
 
     def _look(self, image: NDArray[np.uint8], offset: Float64,
               inside: Float64) -> tuple[Float32, Float32]:  # fmt: skip
@@ -229,10 +240,17 @@ def _even(image: Float32) -> Float32:
     return np.asarray(left * (CONTRAST / (np.sqrt(variance) + np.float32(CONTRAST_FLOOR))))
 
 
-def belief(misfit: float, usual: float) -> float:
-    """How much is believed of what differs by `misfit` where `usual` is normal, 0..1."""
+def faded(value: float, low: float, high: float) -> float:
+    """1 up to `low`, 0 from `high` on."""
+    return min(1.0, max(0.0, (high - value) / (high - low)))
+
+
+def belief(found: Measured, usual: float) -> float:
+    """How much is believed of a measurement where a misfit of `usual` is normal, 0..1."""
+    if found.seen < LEAST_SEEN:
+        return 0.0
     low, high = (d * usual for d in DOUBT)
-    return min(1.0, max(0.0, (high - misfit) / (high - low)))
+    return faded(found.misfit, low, high) * faded(found.unlike, *UNLIKE)
 
 
 class BodyTracker:
@@ -262,7 +280,7 @@ class BodyTracker:
         self._at = now
         found = self._body.measure(image, params, self._deviation,
                                    FIRST_STEPS if self._fresh else STEPS)  # fmt: skip
-        now_believed = belief(found.misfit, self._usual) if found.seen > LEAST_SEEN else 0.0
+        now_believed = belief(found, self._usual)
         self._fresh = now_believed < 0.5
         if now_believed > 0:
             self._deviation = self._deviation + now_believed * (found.deviation - self._deviation)

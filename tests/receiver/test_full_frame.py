@@ -26,6 +26,7 @@ from receiver.full_frame import (
     plate_sections,
 )
 from receiver.veil import veiled
+from tests.nerf.swaying import swaying_torso
 
 W, H, DISTANCE = 120, 100, 0.6
 FRAMING = Framing((W, H), (0, 0, W, H), (W, H))
@@ -224,3 +225,50 @@ def test_avatar_without_a_plate_stays_a_head() -> None:
     with pytest.raises(AvatarFileError):
         open_full_frame({**sections, "torso.picture": np.zeros(9, np.uint8)}, DiscRenderer(),
                         DISTANCE)  # fmt: skip
+
+
+def swaying(passed: float, *numbers: float) -> FaceParams:
+    """A face at `passed` seconds whose body stands so; no numbers: nobody says how."""
+    body = np.array(numbers, np.float32) if numbers else None
+    still = face(0.0, 0.0, 0.0)
+    return FaceParams(still.expression, still.rotation, passed, still.offset, body)
+
+
+def test_body_follows_what_is_sent_and_eases_back_where_nothing_is() -> None:
+    full, _ = frame(torso())
+    assert full._stand(swaying(5.0, 8, 0, 0, -4)).tolist() == [8, 0, 0, -4]  # at first: at once
+    now, shown = 5.0, [8.0]
+    for numbers in [(0, 0, 0, 0)] * 10 + [(8, 0, 0, 0)] * 10 + [()] * 40:
+        now += 0.05
+        shown.append(float(full._stand(swaying(now, *numbers))[0]))
+    assert shown[10] < 0.1
+    assert shown[20] > 7.9
+    assert 0 < shown[25] < shown[20]  # slowly, on
+    assert abs(shown[-1]) < 0.1
+    steps = np.abs(np.diff(shown))
+    assert steps[:20].max() < 0.6 * 8
+    assert steps[20:].max() < 0.15 * 8
+    assert full._stand(swaying(now + 60, 3, 0, 0, 0))[0] == 3  # another call, or a seek
+    assert full._stand(swaying(now, 0, 0, 0, 0))[0] == 0
+
+
+def test_body_that_stands_elsewhere_is_drawn_there() -> None:
+    body = swaying_torso()
+    size = body.framing.size
+    plate = np.full((*size[::-1], 3), BLUE, np.uint8)
+    drawn = []
+    for numbers in ((), (0, 0, 0, 0), (1, 0, 0, 0)):
+        full = FullFrame(body.framing, body, background_of("plate", plate), DiscRenderer(),
+                         DISTANCE, 1)  # fmt: skip
+        drawn.append(full.draw(swaying(0.0, *numbers), POSE).astype(int))
+    assert (drawn[0] == drawn[1]).all()
+    shift = round(0.03 * body.region.rest.side)
+    below = slice(150, 190)
+    apart = drawn[2][below, 60:180] - drawn[1][below, 60 + shift : 180 + shift]
+    assert np.abs(apart).mean() < np.abs(drawn[2] - drawn[1])[below, 60:180].mean() / 2
+
+
+def test_numbers_of_a_body_that_an_avatar_does_not_know_do_nothing() -> None:
+    full, _ = frame(torso())  # which has none of its own
+    still = full.draw(swaying(0.0), POSE)
+    assert (full.draw(swaying(9.0, 5, 5, 5, 5), POSE) == still).all()

@@ -192,3 +192,17 @@ def test_playout_any_arrivals_time_never_runs_backwards_and_books_balance(
     superseded = buffer.take_superseded()
     assert not shown & set(superseded)
     assert len(shown) + len(superseded) + len(set(buffer.unshown())) == pushed
+
+
+def test_playout_blends_place_and_body_where_they_come_and_leaves_them_out_where_not() -> None:
+    buffer = PlayoutBuffer(PlayoutSettings(delay_frames=1.0, frame_interval=0.05))
+    for k in range(3):
+        plain = face(0.05 * k)
+        buffer.push(k, FaceParams(plain.expression, plain.rotation, plain.capture_time,
+                                  np.array([0.1 * k, 0, 0], np.float32),
+                                  np.array([4.0 * k, -k, 0, 0], np.float32)), 0.05 * k)  # fmt: skip
+    sample = buffer.sample(0.05 + 0.025 + 0.05)
+    assert sample is not None
+    assert sample.params.offset == pytest.approx([0.15, 0, 0])
+    assert sample.params.body == pytest.approx([6, -1.5, 0, 0])
+    assert filled(1.0, 2).sample(1.0).params.body is None  # type: ignore[union-attr]
