@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 
 from conference.bench import cli, views
-from nerf.camera import euler_angles
+from nerf.camera import euler_angles, portrait_camera
+from nerf.metrics import psnr
+from portrait.performer.film import film_camera
+from portrait.performer.performance import Score
+from portrait.performer.person import Person
+from portrait.performer.render import render
 from quic_transport.avatar_file import AvatarFile, load_avatar, save_avatar
 from quic_transport.errors import LocalError
+from sender.portrait_crop import crop_of
 from tests.conference.conftest import TinyPerson
 
 
@@ -23,6 +29,27 @@ def test_the_camera_sees_the_head_under_the_wanted_angles_and_lights_stay_on_the
         # lights and head turn as one before the camera
         before, after = moment.rotation.T @ moment.lights, seen.rotation.T @ seen.lights
         np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+def test_what_was_filmed_is_the_truth_where_the_camera_did_not_walk() -> None:
+    person, camera = Person(3), film_camera(views.FILM_SIZE)
+    for seed_time, moment in zip(
+        np.linspace(8 * (1 - views.HELD_OUT) + 0.2, 7.8, 2),
+        views.moments(seed=3, seconds=8.0, script="talk", frames=2),
+        strict=True,
+    ):
+        _, pose = Score(3, 8.0).at(float(seed_time))
+        crop, _, _ = crop_of(pose, camera.fx, camera.width, camera.height)
+        filmed = render(person, moment.expression, pose, camera)  # the room's own lights
+        over, matte = views.as_filmed(person, moment, 128)
+        np.testing.assert_array_equal(matte, crop.apply(filmed.matte, 128, border=0))
+        inside = matte == 255
+        same = crop.apply(filmed.rgb, 128)
+        np.testing.assert_allclose(over[inside].astype(int), same[inside].astype(int), atol=2)
+        # the portrait's own camera shows nearly that, with outlines a little elsewhere
+        exact, aside = views.by_portrait(person, moment, portrait_camera(128, 0.75, 2.6), 0.75)
+        assert psnr(exact, over) > 25
+        assert (aside != matte).any()
 
 
 def test_bench_views_scores_every_side_and_draws_five(tiny: TinyPerson, tmp_path: Path) -> None:
