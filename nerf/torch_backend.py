@@ -161,8 +161,9 @@ class TorchEngine:
         self._step_networks(list(grads[1 : 1 + len(nets)]), rates.network)
         rays = len(batch.directions)
         moved = grads[-1].double().cpu().numpy() if rigid else np.zeros(6)
-        return StepResult(float(total.detach()) / rays, float((off.detach() ** 2).mean()),
-                          int(inside.sum()), moved)  # fmt: skip
+        errors = (off.detach() ** 2).mean(dim=1).cpu().numpy()
+        return StepResult(float(total.detach()) / rays, float(errors.mean()),
+                          int(inside.sum()), moved, errors)  # fmt: skip
 
     def _stepped_tables(self, grad: Tensor, code: Tensor, rates: Rates,
                         count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip

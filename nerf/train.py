@@ -21,7 +21,7 @@ from nerf.backends import (
 )
 from nerf.batch_size import BatchSize
 from nerf.camera import Camera
-from nerf.cpu.engine import Rates, StepResult
+from nerf.cpu.engine import CpuEngine, Rates, StepResult
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import Rendered
 from nerf.expression import fit_expression_code
@@ -33,6 +33,7 @@ from nerf.pose_correction import fit_correction, pose_features
 from nerf.pose_refinement import PoseRefinement
 from nerf.ray_draw import RayDraw
 from nerf.train_settings import PRESETS, TrainSettings
+from nerf.weight_average import WeightAverage
 
 __all__ = ["PRESETS", "Footage", "TrainSettings", "Trainer", "bounding_box", "train_count"]
 
@@ -77,11 +78,17 @@ class Trainer:
         self.step_index = 0
         self.batch = BatchSize(settings.samples)
         self._order: list[int] = []
-        self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share)
+        self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share,
+                                settings.hard_share)  # fmt: skip
         poses = [footage.pose(i) for i in range(self.count)]
         self.resident = open_resident(self.engine, footage.rgb[: self.count],
                                       footage.alpha[: self.count], self.rays_of.boxes, poses,
                                       footage.camera)  # fmt: skip
+        self.average: WeightAverage | None = None
+        if settings.average > 0 and isinstance(self.engine, CpuEngine):  # works on the field itself
+            field = self.field
+            self.average = WeightAverage([field.mean, field.tables, *field.networks],
+                                         settings.average)  # fmt: skip
         self._told = False  # whether the device knows what we believe of poses and expressions
         self._drawer: tuple[int, NDArray[np.uint8], RenderBackend] | None = None
 
@@ -104,7 +111,8 @@ class Trainer:
             "rigid1": self.refinement.moment1, "rigid2": self.refinement.moment2,
             "rigid_n": self.refinement.count,
             "order": np.array(self._order, np.int64), "codes": self.codes,
-            "poses_fixed": self.poses_fixed,
+            "poses_fixed": self.poses_fixed, "errors": self.rays_of.errors.state(),
+            **(self.average.state() if self.average is not None else {}),
         }  # fmt: skip
 
     def load_state(self, state: dict[str, NDArray[np.float64]]) -> None:
@@ -116,6 +124,9 @@ class Trainer:
         self._order = [int(i) for i in state["order"]]
         self.codes = np.asarray(state["codes"], dtype=np.float32)
         self.poses_fixed = bool(state["poses_fixed"])
+        self.rays_of.errors.load_state(state["errors"])
+        if self.average is not None:
+            self.average.load_state(state)
         self._told, self._drawer = False, None
 
     def believe(self, rigid: ArrayLike, expression: ArrayLike, *, fixed: bool) -> None:
@@ -159,7 +170,7 @@ class Trainer:
         s = self.settings
         if s.milestones:
             return float(0.33 ** sum(step >= m for m in s.milestones))
-        return float(s.decay_to**progress)
+        return float((s.decay_alone if self.average is None else s.decay_to) ** progress)
 
     def _rates(self, scale: float) -> Rates:
         s = self.settings
@@ -179,6 +190,9 @@ class Trainer:
             if not self._order:
                 self.refinement.centre()
         self.step_index += 1
+        self.rays_of.learn(result.errors)
+        if self.average is not None:
+            self.average.look(self.step_index, progress)
         self.batch.follow(result.samples)
         return result
 
@@ -210,9 +224,12 @@ class Trainer:
         return result
 
     def finish(self, *, corrected: bool = True) -> None:
-        """Make the field ready to leave: pose correction (none for a tracker that needs none),
-        occupancy over many expressions."""
+        """Make the field ready to leave: averaged weights, pose correction (none for a tracker
+        that needs none), occupancy over many expressions."""
         self.engine.store()
+        if self.average is not None:
+            self.average.leave()
+            self._drawer = None
         self.field.correction[:] = fit_correction(self.features, self.rigid) if corrected else 0.0
         self.occupancy.forget()
         many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))

@@ -23,8 +23,13 @@ class TrainSettings:
     table_rate: float = 2e-2
     expression_rate: float = 2e-2
     network_rate: float = 3e-3
-    decay_to: float = 0.03
+    decay_to: float = 0.1
     """Rates fall by this factor, exponentially, over the run; unused with milestones."""
+    average: float = 0.1
+    """Share of the run over which weights are averaged at its end (`nerf.weight_average`); 0: not
+    at all, as always where training lives on a GPU, and rates fall by `decay_alone`."""
+    decay_alone: float = 0.03
+    """Instead of `decay_to` where weights are not averaged."""
     milestones: tuple[int, ...] = ()
     """Steps at which all rates are multiplied by 0.33 instead (the paper's MultiStepLR)."""
     pose_rate: float = 5e-3
@@ -36,6 +41,9 @@ class TrainSettings:
     detail_share: float = 0.2
     """Share of the rays that go through eyes and mouth, where their places are known: small, and
     what people look at. Training that lives on a GPU (`nerf.gpu`) draws its rays without."""
+    hard_share: float = 0.5
+    """Share of the rays that go where the head is still unlike (`nerf.error_map`); none on a
+    GPU."""
     loss: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
     betas: tuple[float, float] = (0.9, 0.99)
     holdout: float = 0.15
@@ -51,7 +59,7 @@ PRESETS: dict[str, TrainSettings] = {
     # there and one per step here. On a CPU this takes days: see docs/training.md.
     "paper": TrainSettings(
         config=PAPER_FIELD, steps=200, size=512, table_rate=1e-3, expression_rate=1e-3,
-        network_rate=1e-3, detail_share=0.0, milestones=(40, 100),
+        network_rate=1e-3, detail_share=0.0, hard_share=0.0, average=0.0, milestones=(40, 100),
         samples=40_000,
     ),
 }  # fmt: skip

@@ -87,6 +87,8 @@ class StepResult:
     """Field evaluations (forward; each also went backward)."""
     rigid_gradient: NDArray[np.float64]
     """Float64 [6]: loss gradient by a rotation vector about the cube's centre and a translation."""
+    errors: Float32 | None = None
+    """Float32 [R]: each ray's mean squared colour error; None where the engine keeps none."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ class _Part:
     grad_features: list[Float32]
     grad_networks: list[Tensor]
     loss: float
-    error: float
+    errors: Float32
     samples: int
     rigid: NDArray[np.float64]
 
@@ -202,9 +204,10 @@ class CpuEngine:
         self._step_networks(networks, rates.network)
         return StepResult(
             sum(p.loss for p in parts) / rays,
-            sum(p.error for p in parts) / (3 * rays),
+            float(sum(p.errors.sum() for p in parts)) / rays,
             sum(p.samples for p in parts),
             np.sum([p.rigid for p in parts], axis=0),
+            np.concatenate([p.errors for p in parts]),
         )
 
     def _over_entries(self, work) -> None:  # type: ignore[no-untyped-def]
@@ -295,7 +298,7 @@ class CpuEngine:
         total_loss += loss.mask * float(_huber(off_alpha, loss.huber).sum())
         density, color = split(self._weights, self.field.config.density_layers)
         part = _Part([], [], [torch.zeros_like(w) for w in self._weights], total_loss,
-                     float((off * off).sum()), 0, np.zeros(6))  # fmt: skip
+                     (off * off).mean(axis=1), 0, np.zeros(6))  # fmt: skip
         tail = np.zeros(rays, np.float32)
         for (xyz, t, ray, acts), weight in zip(reversed(rounds), reversed(weights), strict=True):
             grad_sigma, grad_rgb = np.empty(len(t), np.float32), np.empty((len(t), 3), np.float32)
