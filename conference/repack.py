@@ -35,6 +35,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise LocalError(f"--max-mb must lie in 0.02..500, not {args.max_mb:g}")
     if args.threads is not None and args.threads < 1:
         raise LocalError(f"--threads must be at least 1, not {args.threads}")
+    if args.output.resolve() == args.avatar.resolve():
+        raise LocalError(f"-o {args.output} is the avatar itself, which would lose its finer bits: "
+                         "name another file")  # fmt: skip
     return args
 
 

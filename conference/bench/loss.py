@@ -96,9 +96,12 @@ def main(argv: list[str]) -> int:
     profile = args.profile or ("rc" if tables else "eg0")
     meter = LandmarkMeter()
     lines, rows = [], []
-    for name, path in networks().items():
-        if args.only is not None and args.only not in name:
-            continue
+    known = networks()
+    chosen = {n: path for n, path in known.items() if args.only is None or args.only in n}
+    if not chosen:
+        raise LocalError(f"--only {args.only}: no network is called so; there are "
+                         f"{'; '.join(known)}")  # fmt: skip
+    for name, path in chosen.items():
         for way in WAYS:
             plan = CallPlan(
                 mode=DATAGRAM if way == DATAGRAM_50 else way, profile=profile, path=path,

@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="facewire dataset", description="Turn a video of one person into a training set."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="WHAT")
     build = commands.add_parser("build", help="video → training set, in seven resumable steps")
     build.add_argument("source", metavar="VIDEO", type=Path,
                        help="60 to 120 s of one person, one shot")  # fmt: skip

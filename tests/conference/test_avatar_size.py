@@ -165,6 +165,10 @@ def test_misuse_is_one_sentence(full: Path, tmp_path: Path) -> None:
         repack.main([str(full), "-o", out, "--max-mb", "0"])
     with pytest.raises(LocalError, match="--threads"):
         repack.main([str(full), "-o", out, "--threads", "0"])
+    before = full.read_bytes()
+    with pytest.raises(LocalError, match="is the avatar itself"):
+        repack.main([str(full), "-o", str(full.parent / "." / full.name)])
+    assert full.read_bytes() == before
     with pytest.raises(LocalError, match="no avatar file"):
         repack.main([str(tmp_path / "nobody.fwa"), "-o", out])
     headless = tmp_path / "headless.fwa"

@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="facewire facenet",
         description="Train the face tracker that facewire ships: PE-Net and FB-Net.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="WHAT")
 
     label = commands.add_parser("label", help="clips → a pack of crops, labelled by MediaPipe")
     label.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="one person each")

@@ -88,5 +88,7 @@ def test_bench_loss_writes_its_numbers(tmp_path: Path, capsys: pytest.CaptureFix
     names = {row["name"] for row in json.loads(out.read_text())["rows"]}
     assert "loss.outage of 5 s.datagram.wire_kbps" in names
     assert "performer, eg0" in capsys.readouterr().out
+    with pytest.raises(LocalError, match="there are clean; 5 %"):
+        main(["--only", "no such"])
     with pytest.raises(LocalError, match="--seconds"):
         main(["--seconds", "1"])
