@@ -15,7 +15,7 @@ from conference.progress_line import ProgressLine
 from conference.terminal import announce
 from conference.train_eta import Ahead, Eta, in_words
 from conference.train_files import RunFiles
-from conference.train_finish import finish
+from conference.train_finish import Judge, finish
 from conference.train_report import Trained
 from conference.train_request import TrainRequest, parse
 from conference.train_setup import open_trainer, pick_device, training_set_of
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from nerf.trainset import TrainSet
 
 FIRST_LOOK_S = 10.0  # seconds of training before the first checkpoint, preview and score
-LOOK_EVERY_S = 15.0  # between two of them, at least
-LOOK_SHARE = 0.02  # of the time, which they may take
+LOOK_EVERY_S, LOOK_AT_LEAST_S = 15.0, 60.0  # between two of them: not less, and not more
+LOOK_SHARE = 0.02  # of the time, which they may take in between
 
 
 def main(argv: list[str]) -> int:
@@ -94,9 +94,9 @@ class Run:
                        whole=stage_of(self.trainset) is not None,
                        on_cpu=self.device == "cpu")  # fmt: skip
 
-    def train(self) -> bool:
+    def train(self, judge: Judge | None = None) -> bool:
         """Run to the end; False if it was interrupted. Where steps were taken the avatar is
-        written, either way."""
+        written, either way; `judge` adds to what it says of itself."""
         interrupted = False
         with self._stop:
             with ProgressLine() as line:
@@ -120,7 +120,7 @@ class Run:
             fitting = self.fitting if self.fitting is not None and self.fitting.model else None
             run = Trained(self.request, self.trainset, self.trainer, fitting, self.spent, self.cpu,
                           self.samples, self.device)  # fmt: skip
-            return finish(run, self.files, self.points, interrupted)
+            return finish(run, self.files, self.points, interrupted, judge)
 
     def progress(self) -> float:
         """How much of the run is over, 0..1: by steps or by time, whichever is further."""
@@ -222,7 +222,10 @@ class Run:
         cost = time.perf_counter() - wall
         self.spent += cost
         self.cpu += time.process_time() - cpu
-        self._next_look = self.spent + max(LOOK_EVERY_S, cost / LOOK_SHARE)
+        if len(self.points) < 2:  # the first one loads what the others have
+            cost = 0.0
+        wait = min(max(LOOK_EVERY_S, cost / LOOK_SHARE), LOOK_AT_LEAST_S)
+        self._next_look = self.spent + wait
 
     def _save(self) -> None:
         from nerf.checkpoint import save_checkpoint

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from conference.train_report import SCORED
 
 STEP_S = 0.020  # of 16,000 samples, on two idle cores of the machine where the rest was measured
-FIT_S_PER_FRAME = 0.0105  # of the personal tracker
+FIT_S_PER_FRAME = 0.0045  # of the personal tracker
 FILE_S = 12.0  # occupancy, codec tables, weights and file
 SCORED_S, SENT_S, CEILING_S = 0.22, 0.002, 10.0  # a scored frame; a held-out frame that only passes
 # through the personal tracker; all those whose pose is optimised

@@ -7,6 +7,7 @@ checkpoint stays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +26,16 @@ from quic_transport.errors import LocalError
 if TYPE_CHECKING:
     from conference.full_frame import PictureScore
 
+Judge = Callable[[Trained], dict[str, float]]
+
 
 class _Ending:
     """What there is of the result so far."""
 
-    def __init__(self, run: Trained, files: RunFiles, points: list[Point]) -> None:
-        self.run, self.files, self.points = run, files, points
+    def __init__(self, run: Trained, files: RunFiles, points: list[Point],
+                 judge: Judge | None) -> None:  # fmt: skip
+        self.run, self.files, self.points, self.judge = run, files, points, judge
+        self.judged: dict[str, float] = {}
         self.scores: Scores = {}
         self.sections: Sections = {}
         self.picture: PictureScore | None = None
@@ -49,6 +54,7 @@ class _Ending:
     def score(self) -> None:
         """Held-out frames."""
         self.scores = scores_of(self.run)
+        self.judged = self.judge(self.run) if self.judge is not None else {}
 
     def whole(self) -> None:
         """Body and room."""
@@ -58,11 +64,13 @@ class _Ending:
             announce(f"the avatar stays a head: {error}")
 
 
-def finish(run: Trained, files: RunFiles, points: list[Point], interrupted: bool) -> bool:
-    """Make and write the avatar of a run whose steps are taken; True if nothing was interrupted."""
+def finish(run: Trained, files: RunFiles, points: list[Point], interrupted: bool,
+           judge: Judge | None = None) -> bool:  # fmt: skip
+    """Make and write the avatar of a run whose steps are taken; True if nothing was interrupted.
+    `judge` adds numbers of the caller's own to what the avatar says of itself."""
     if run.request.threads is None:  # a step is best on few threads, a picture on all
         run.trainer.pool = WorkerPool(available_threads())
-    ending = _Ending(run, files, points)
+    ending = _Ending(run, files, points, judge)
     skipped = False
     try:
         run.trainer.finish(corrected=run.fitting is None)
@@ -79,8 +87,9 @@ def finish(run: Trained, files: RunFiles, points: list[Point], interrupted: bool
     if skipped:
         announce("interrupted: the avatar is written without what was not ready yet")
     try:
-        size = write_avatar(run, ending.sections,
-                            facts_of(run, ending.scores, ending.picture))  # fmt: skip
+        facts = facts_of(run, ending.scores, ending.picture)
+        facts.update(ending.judged)
+        size = write_avatar(run, ending.sections, facts)
     except KeyboardInterrupt:
         announce("interrupted before the avatar was written: the same command with --resume "
                  "writes it")  # fmt: skip

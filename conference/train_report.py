@@ -56,12 +56,17 @@ class Trained:
         """The frames that training never saw."""
         return np.arange(self.trainer.count, len(self.trainer.footage))
 
+    @property
+    def sample(self) -> NDArray[np.int64]:
+        """The held-out frames that are scored."""
+        held = self.held_out
+        return held[:: max(1, len(held) // SCORED)]
+
 
 def scores_of(run: Trained) -> Scores:
     """The likenesses of held-out frames under the names that users read; empty without any."""
-    held = run.held_out
-    sample = held[:: max(1, len(held) // SCORED)]
-    if not len(held):
+    sample = run.sample
+    if not len(sample):
         return {}
     if run.fitting is None:
         return {GENERIC: run.trainer.score(sample, corrected=False),
@@ -88,6 +93,7 @@ def facts_of(run: Trained, scores: Scores,
             for measure, field in (
                 ("psnr", "psnr_whole"), ("psnr head", "psnr_head"),
                 ("psnr rimless", "psnr_rimless"), ("ssim", "ssim_whole"),
+                ("ssim head", "ssim_head"),
             )
         }  # fmt: skip
     if whole is not None:

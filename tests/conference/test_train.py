@@ -110,17 +110,28 @@ def test_cuda_is_refused_in_a_sentence_where_there_is_none(
 
 
 def test_bench_train_makes_a_row_of_every_run_and_goes_on(
-    ball_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    ball_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from conference.bench import perceptual
+
+    monkeypatch.setattr(perceptual, "open_lpips", lambda: (lambda a, b: 0.25, "by heart"))
     out, rows = tmp_path / "runs", tmp_path / "t.json"
     command = ["bench", "train", str(ball_set), "-o", str(out), "--seconds", "1", "1.5",
-               "--without", "rank12", "--threads", "1", "--json", str(rows)]  # fmt: skip
+               "--without", "rank12", "--threads", "1", "--json", str(rows),
+               "--plot", str(tmp_path / "t.png")]  # fmt: skip
     assert facewire.main(command) == 0
     values = {row["name"]: row["value"] for row in json.loads(rows.read_text())["rows"]}
     for name in ("train.fast.1s", "train.fast.1.5s", "train.rank12.1.5s"):
         assert values[f"{name}.steps"] > 3
         assert values[f"{name}.generic.psnr"] > 8
+        assert values[f"{name}.corrected.psnr_rimless"] > 1
+        assert 0 < values[f"{name}.corrected.ssim_head"] < 1
+        assert values[f"{name}.corrected.lpips"] == 0.25
+        assert values[f"{name}.seconds"] >= 1
+        assert values[f"{name}.cpu"] > 0
         assert 0 < values[f"{name}.file"] < 5
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     assert facewire.main(command) == 0
     assert capsys.readouterr().out.count("is there from before") == 3

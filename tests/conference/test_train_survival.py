@@ -33,7 +33,7 @@ from nerf.train import PRESETS
 from tests.nerf.heads import SMALL
 PRESETS["fast"] = replace(PRESETS["fast"], config=SMALL, size=64, samples=3000, hull_frames=3)
 train.FIRST_LOOK_S = train.LOOK_EVERY_S = 0.0
-train.LOOK_SHARE = 1e9
+train.LOOK_AT_LEAST_S = 0.0
 train.main(sys.argv[1:])
 """
 
@@ -89,7 +89,7 @@ def test_a_resumed_run_draws_the_curve_of_both(
 ) -> None:
     monkeypatch.setattr(train, "FIRST_LOOK_S", 0.0)
     monkeypatch.setattr(train, "LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(train, "LOOK_SHARE", 1e9)
+    monkeypatch.setattr(train, "LOOK_AT_LEAST_S", 0.0)
     out = tmp_path / "ball.fwa"
     step = Trainer.step
 
