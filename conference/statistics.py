@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import IO, Any
 from quic_transport.errors import LocalError
 from quic_transport.timeline import LatencySummary
 from quic_transport.wire_count import WireCount
+
+SAME_FRAME_S = 0.01  # two ends' capture times of one frame differ by less, of two frames by more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,21 +111,23 @@ def unpack_latency(values: Mapping[str, float]) -> dict[str, dict[str, float]]:
 def join_traces(sender: Path, receiver: Path) -> LatencySummary:
     """The transport's latency, frame by frame, from the traces of two ends on one machine.
 
-    Frames are matched by capture time, which crosses the wire rounded to a millisecond.
+    Frames are matched by the nearest capture time: the receiver knows it as well as it knows the
+    sender's clock, which on a busy machine is some milliseconds at first.
     """
     from quic_transport.timeline import Histogram
 
-    def rows(path: Path, stage: str) -> dict[int, float]:
+    def rows(path: Path, stage: str) -> list[tuple[float, float]]:
         with path.open(encoding="utf-8") as lines:
             stamps = [json.loads(line) for line in lines]
-        return {round(1000 * s["captured"]): s[stage] for s in stamps if stage in s}
+        return sorted((s["captured"], s[stage]) for s in stamps if stage in s)
 
-    sent, arrived = rows(sender, "sent"), rows(receiver, "arrived")
-    histogram = Histogram()
-    for key, at in arrived.items():
-        match = next((sent[k] for k in (key, key - 1, key + 1) if k in sent), None)
-        if match is not None:
-            histogram.add(at - match)
+    sent, histogram = rows(sender, "sent"), Histogram()
+    for captured, at in rows(receiver, "arrived"):
+        after = bisect_left(sent, (captured,))
+        near = sent[max(0, after - 1) : after + 1]
+        off, left = min(((abs(c - captured), s) for c, s in near), default=(math.inf, 0.0))
+        if off < SAME_FRAME_S:
+            histogram.add(at - left)
     return histogram.summary()
 
 

@@ -234,7 +234,7 @@ async def _handshake_done(connection: Connection, timeout: float) -> None:
 def _no_handshake(invite: Invite, timeout: float, refusals: int, reason: str) -> FacewireError:
     if refusals:
         return LocalError(
-            f"nothing listens at {invite.address} (UDP): start the receiver there first, or "
+            f"nothing listens at {invite.address} (UDP): start the other side there first, or "
             "check the port in the invite"
         )
     if reason:

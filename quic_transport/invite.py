@@ -116,8 +116,8 @@ class Invite:
         line = "".join(text.split()).strip("'\"<>")
         if not line.lower().startswith(SCHEME):
             raise LocalError(
-                f"an invite starts with {SCHEME} and is printed by `facewire receive`; "
-                f"this starts with {line[:16]!r}"
+                f"an invite starts with {SCHEME} and is printed by `facewire receive` or "
+                f"`facewire call --listen`; this starts with {line[:16]!r}"
             )
         address, slash, secret = line[len(SCHEME) :].partition("/")
         if not slash:

@@ -129,7 +129,7 @@ def run_call(
         def send() -> None:
             exchange = Exchange(joined.caller)
             try:
-                assert exchange.wait(lambda: exchange.peer_ready, 20)
+                assert exchange.wait(lambda: exchange.peer_ready, 120)
                 sending = Sending(face, exchange)
                 watched = Watched(sending, both.lines)
                 sending.run(sender_stop, watched)
@@ -280,7 +280,7 @@ def test_call_traces_join_to_the_transport_latency(tiny: TinyPerson, tmp_path: P
     assert both.receiver is not None
     summary = join_traces(tmp_path / "sender.jsonl", tmp_path / "receiver.jsonl")
     assert summary.count == both.receiver.frames["received"]
-    assert -0.001 < summary.p50 < 0.5
+    assert -0.001 < summary.p50 < both.receiver.latency_ms["end to end"]["p50"] / 1000
 
 
 def test_call_sender_stops_receiver_shows_the_rest_and_ends_cleanly(

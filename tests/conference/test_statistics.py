@@ -90,3 +90,19 @@ def test_join_traces_matches_frames_by_capture_time(tmp_path: Path) -> None:
     summary = join_traces(sender, receiver)
     assert summary.count == 4
     assert summary.mean == pytest.approx(0.005)
+
+
+def test_join_traces_bears_a_clock_that_is_some_milliseconds_off(tmp_path: Path) -> None:
+    sender, receiver = tmp_path / "s.jsonl", tmp_path / "r.jsonl"
+    rows = [(i, i / 20, i / 20 + 0.004 - 0.001 * (i % 3)) for i in range(40)]
+    with sender.open("w") as out:
+        for i, there, _ in rows:
+            out.write(json.dumps({"seq": i, "captured": there, "sent": there + 0.01}) + "\n")
+    with receiver.open("w") as out:
+        for i, there, here in rows[3:]:
+            row = {"seq": i - 3, "captured": here, "arrived": there + 0.03}
+            out.write(json.dumps(row) + "\n")
+        out.write(json.dumps({"seq": 99, "captured": 7.02, "arrived": 7.1}) + "\n")  # of no frame
+    summary = join_traces(sender, receiver)
+    assert summary.count == 37
+    assert summary.p50 == pytest.approx(0.02, rel=0.02)
