@@ -72,8 +72,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def options_of(args: argparse.Namespace) -> ReceiveOptions:
     """Checked options; LocalError names the flag."""
     from conference.incoming import ReceiveOptions
+    from receiver.display import check_output
     from receiver.full_frame import check_background
     from receiver.pose_control import parse_view
+
+    if args.output is not None:
+        check_output(args.output)
 
     whole = args.frame == "full" and args.reference is None  # a reference is a head on white
     if args.size is None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from quic_transport.errors import LocalError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
+OTHER_FILMS = (".avi", ".flv", ".gif", ".m4v", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
 MILLISECOND = Fraction(1, 1000)
 PROBE_TIMEOUT_S = 15.0
 
@@ -251,6 +252,13 @@ def window_available(environ: dict[str, str] | None = None) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return probe.returncode == 0
+
+
+def check_output(path: Path) -> None:
+    """LocalError for a film of a kind that is not written: it would become a folder's name."""
+    if path.suffix.lower() in OTHER_FILMS:
+        raise LocalError(f"-o {path}: films are written as .mp4, .mkv or .mov; any other name is a "
+                         "folder of PNGs")  # fmt: skip
 
 
 def file_sink(path: Path, fps: float) -> Sink:

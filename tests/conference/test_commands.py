@@ -222,6 +222,7 @@ def test_send_bad_input_is_one_sentence_each(tiny: TinyPerson, tmp_path: Path) -
         (["--display-fps", "0"], "--display-fps"),
         (["--view", "yaw=90"], "yaw"),
         (["--reference", "nowhere"], "--reference"),
+        (["-o", "call.WEBM"], "films are written as"),
     ],
 )
 def test_receive_bad_input_is_one_sentence_each(args: list[str], word: str) -> None:
