@@ -132,7 +132,9 @@ class OutgoingFace:
         self.terms = Terms(meta.bounds, sections or {})
         self.options = options
         self.body: BodyModel | None = body_from(sections or {})
-        """What the sender's own copy of the avatar knows of the body under the head."""
+        """What measures how the body stands; None: that is not sent."""
+        if not self.profile.endswith("+body"):
+            self.body = None
         # whether the avatar has what it takes, and the budget is one
         Pacer(PROFILES[self.profile].encoder(self.terms, gop=0), kbps=options.payload_kbps)
         choice = options.extractor or tracker_of(meta)
@@ -169,11 +171,6 @@ class OutgoingFace:
             return codec
         whole = f"{codec}+offset+body"
         return whole if self.body is not None and whole in PROFILES else f"{codec}+offset"
-
-    @property
-    def sends_body(self) -> bool:
-        """Whether the codec carries how the body stands."""
-        return self.profile.endswith("+body")
 
     def warm_up(self) -> None:
         """Run the tracker on a first picture, so that the first frame of the call is not late;
@@ -224,7 +221,7 @@ class Sending:
             chooser=FaceChooser(face.options.face.which), mirror=face.options.face.mirror,
             on_absent=lambda since: exchange.call.send_stats({NO_FACE_SINCE: since}),
             pacer=Pacer(encoder, kbps=face.options.payload_kbps),
-            body=BodyTracker(face.body) if face.body is not None and face.sends_body else None,
+            body=None if face.body is None else BodyTracker(face.body),
         )  # fmt: skip
         self._pipeline = SendPipeline(face.source, self._stream, seconds=face.options.seconds)
         self._wire = exchange.call.wire()

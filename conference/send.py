@@ -88,6 +88,7 @@ def main(argv: list[str]) -> int:
         raise LocalError(f"--seconds must be positive, not {args.seconds:g}")
     if not 0 <= args.latency_budget <= 500:
         raise LocalError(f"--latency-budget must lie in 0..500 ms, not {args.latency_budget:g}")
+    from conference.calling import call_peer
     from conference.exchange import Exchange
     from conference.outgoing import FaceWish, OutgoingFace, Sending, SendOptions
     from quic_transport.avatar_file import (
@@ -96,7 +97,7 @@ def main(argv: list[str]) -> int:
         public_bytes,
         read_avatar_bytes,
     )
-    from quic_transport.endpoint import Party, connect
+    from quic_transport.endpoint import Party
     from quic_transport.invite import Invite
     from quic_transport.limits import Limits
     from sender.personal.model import from_sections
@@ -124,7 +125,7 @@ def main(argv: list[str]) -> int:
             shared = data if args.share_avatar else None
             party = Party(offer=face.offer(avatar_id(data), len(data)), avatar=shared)
             limits = Limits(latency_budget_s=args.latency_budget / 1000)
-            exchange = Exchange(connect(invite, party=party, limits=limits, qlog=args.qlog))
+            exchange = Exchange(call_peer(invite, party, face, limits=limits, qlog=args.qlog))
             try:
                 if not wait_until_ready(exchange, interrupt, status):
                     exchange.close("the sender left")

@@ -11,7 +11,7 @@ from enum import Enum
 from quic_transport.codec.profile import EncodedFrame
 from quic_transport.errors import FacewireError, LocalError, RemoteError
 from quic_transport.messages import Hello
-from quic_transport.offer import Reason, clip_sentence
+from quic_transport.offer import Reason, Refusal, clip_sentence
 
 CLOSE_CODE_BASE = 0x100
 """QUIC application error codes are this plus the Reason."""
@@ -146,6 +146,8 @@ class CallEnded:
             return None
         if self.reason in (Reason.WRONG_TOKEN, Reason.BUSY) and self.how is Ending.PEER_REFUSED:
             return LocalError(self.sentence)
+        if self.reason is not None and self.how is Ending.PEER_REFUSED:
+            return Refusal(self.reason, self.sentence)
         return RemoteError(self.sentence)
 
 
