@@ -1,7 +1,8 @@
 """The side that calls: the first handshake, and finding back when a connection breaks.
 
-The rule: an old connection is given up only when a new one has proved itself. While the peer is
-silent the socket is moved (the address may have changed) and new connections are tried beside the
+The rule: an old connection is given up only when a new one has proved itself. When this machine
+would send from another address than the socket's, the socket is moved at once. While the peer is
+silent it is moved too (a box on the way may have changed) and new connections are tried beside the
 old one; whichever is heard first carries the call on. After `peer_timeout_s` it is lost.
 Reference: RFC 9000, section 9 (migration), RFC 9001, section 4.6 (0-RTT).
 """
@@ -28,12 +29,14 @@ from quic_transport.messages import CALL_ID_BYTES
 from quic_transport.offer import Reason
 from quic_transport.party import Party
 from quic_transport.quic_inside import client_connection, configuration, peer_fingerprint
+from quic_transport.route import source_address
 from quic_transport.wire import ALPN
 
 SLOW_CONNECT_S = 30.0
 LOOK_S = 0.05
-MOVE_AFTER_S = 1.0  # of silence: the socket may be on an address that is gone
+MOVE_AFTER_S = 1.0  # of silence: the way of the old port may be gone
 MOVE_AGAIN_S = 3.0
+REROUTE_S = 0.2  # between two moves for the sake of another address of ours, at least
 RETRY_AFTER_S = 1.5  # of silence: a new connection is tried beside the old one
 ATTEMPT_S = 3.0  # after which another one takes its place
 REFUSED_ATTEMPT_S = 0.25  # the same while nothing listens there
@@ -65,7 +68,7 @@ class Caller:
         self._current: Connection | None = None
         self._challenger: Connection | None = None
         self._tried_at = 0.0
-        self._moved_at = 0.0
+        self._moved_at = self._rerouted_at = 0.0
         self._watch: asyncio.Task[None] | None = None
 
     async def first(self, timeout: float) -> Connection:
@@ -150,6 +153,9 @@ class Caller:
             current, now = self._current, loop.time()
             if current is None or not call.is_open():
                 continue
+            if now - self._rerouted_at > REROUTE_S and not current.gone and _rerouted(current):
+                self._rerouted_at = now
+                await self._move(current)
             quiet = now - current.heard_at
             if quiet < MOVE_AFTER_S and not current.gone:
                 self._drop_challenger()
@@ -218,6 +224,15 @@ class Caller:
         if self._challenger is not None:
             self._challenger.retire()
             self._challenger = None
+
+
+def _rerouted(connection: Connection) -> bool:
+    """Whether packets would leave from another address of this machine than its socket has."""
+    ours, peer = connection.addresses()
+    if ours is None or peer is None:
+        return False
+    would_be = source_address(peer)
+    return would_be is not None and would_be != ours
 
 
 async def _handshake_done(connection: Connection, timeout: float) -> None:

@@ -47,6 +47,11 @@ class CountingTransport(asyncio.DatagramTransport):
         if not self._transport.is_closing():
             self._transport.sendto(data, None if self._connected else addr)
 
+    def address(self, name: str) -> tuple[Any, ...] | None:
+        """The socket's "sockname" or "peername"."""
+        found: tuple[Any, ...] | None = self._transport.get_extra_info(name)
+        return found
+
     def close(self) -> None:
         """Close the socket."""
         self._transport.close()
@@ -123,6 +128,11 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         self._wrapped = CountingTransport(transport, self._counter, self._connected_socket)
         super().connection_made(self._wrapped)
 
+    def addresses(self) -> tuple[str | None, tuple[Any, ...] | None]:
+        """Our address as the socket has it, and the peer's; None where there is no socket."""
+        ours = self._wrapped.address("sockname")
+        return (str(ours[0]) if ours is not None else None), self._wrapped.address("peername")
+
     async def move_socket(self, peer: tuple[str, int]) -> None:
         """Go on from a new local address (RFC 9000, section 9): a client's, to the same `peer`."""
         before = self._wrapped
@@ -150,8 +160,9 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         super().datagram_received(data, addr)
 
     def error_received(self, exc: Exception) -> None:
-        """The network says that nothing listens there (connected sockets only)."""
-        self.refusals += 1
+        """The network says that nothing listens there (connected sockets only), or that there is
+        no way at present, which `route` sees too."""
+        self.refusals += isinstance(exc, ConnectionRefusedError)
 
     def quic_event_received(self, event: quic_events.QuicEvent) -> None:
         """Translate one event of aioquic."""

@@ -22,6 +22,7 @@ from quic_transport.errors import LocalError
 from quic_transport.events import CallEnded, Ending, Event, FrameReceived
 from quic_transport.limits import Limits
 from quic_transport.listener import Tickets
+from quic_transport.route import source_address
 from quic_transport.unknown import MARK, SentPackets, notice_for
 from tests.quic_transport.simulated import AVATAR, make_offer
 
@@ -176,6 +177,36 @@ def test_moved_socket_goes_on_without_a_gap(listener: Listener) -> None:
         until(lambda: viewer.call.ended is not None)
         assert viewer.call.ended is not None
         assert viewer.call.ended.how is Ending.PEER_HUNG_UP
+
+
+def test_socket_moves_as_soon_as_the_route_has_another_source(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another address of this machine is noticed by itself, not by the silence that follows."""
+    monkeypatch.setattr("quic_transport.caller.MOVE_AFTER_S", 1e9)
+    with connect(listener.invite, party=SENDER) as sender:
+        viewer, talker = Viewer(accept(listener)), Talker(sender)
+        until(lambda: len(viewer.frames) > 20)
+        connection = connection_of(sender)
+        before = connection._wrapped.address("sockname")
+        told = iter([None, "127.0.0.2"])  # no route for a moment, then another address
+        monkeypatch.setattr(
+            "quic_transport.caller.source_address", lambda peer: next(told, "127.0.0.1")
+        )
+        until(lambda: connection._wrapped.address("sockname") != before)
+        count = len(viewer.frames)
+        until(lambda: len(viewer.frames) > count + 20)
+        talker.close()
+        assert next(told, None) is None
+        assert sender.reconnects == 0
+        assert connection.refusals == 0
+
+
+def test_source_address_is_that_of_the_route() -> None:
+    assert source_address(("127.0.0.1", 9)) == "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect(("127.0.0.3", 9))
+        assert source_address(("127.0.0.3", 9)) == one.getsockname()[0]
 
 
 def test_outage_of_some_seconds_is_over_with_the_network(listener: Listener) -> None:
