@@ -25,6 +25,8 @@ class Stop:
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # others get no signals
             for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) == signal.SIG_IGN:  # nohup, or a shell's background
+                    continue
                 self._before[number] = signal.signal(number, self._hear)
         return self
 
