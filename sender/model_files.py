@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.request import urlopen
 
+from quic_transport import folders
 from quic_transport.errors import LocalError
 
 DOWNLOAD_TIMEOUT_S = 30.0
@@ -58,19 +59,18 @@ def _open_url(url: str) -> BinaryIO:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/facewire, else ~/.cache/facewire."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facewire" / "models"
+    """Where downloads are kept: in the user's cache folder, which FACEWIRE_CACHE moves."""
+    return folders.cache_folder() / "models"
 
 
 def search_folders() -> list[Path]:
     """The folders that are looked into when the user names none, in order."""
-    folders = []
+    found = []
     if assets := os.environ.get("FACEWIRE_ASSETS"):
-        folders.append(Path(assets) / "models")
-    folders.append(Path(__file__).resolve().parent.parent.parent / "shared" / "models")
-    folders.append(cache_folder())
-    return folders
+        found.append(Path(assets) / "models")
+    found.append(Path(__file__).resolve().parent.parent.parent / "shared" / "models")
+    found.append(cache_folder())
+    return found
 
 
 def find_model(

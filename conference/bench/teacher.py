@@ -11,7 +11,6 @@ Reference: MediaPipe face_landmarker; the pose in our terms as in sender.mediapi
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quic_transport.errors import LocalError
+from quic_transport.folders import cache_folder
 from quic_transport.params import ARKIT46
 
 SCHEME = 2  # what is labelled and how: part of the key
@@ -99,9 +99,8 @@ def key_of(video: Path, model: Path, most: int = MOST) -> str:
 
 
 def default_cache() -> Path:
-    """Where labels are kept: $XDG_CACHE_HOME/facewire, else ~/.cache/facewire."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facewire" / "teacher"
+    """Where labels are kept: in the user's cache folder, which FACEWIRE_CACHE moves."""
+    return cache_folder() / "teacher"
 
 
 def teacher_labels(

@@ -19,7 +19,7 @@ MODEL = ModelFile("m.task", "https://example.org/m.task", hashlib.sha256(DATA).h
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no other folder that could have the file."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("FACEWIRE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("FACEWIRE_ASSETS", str(tmp_path / "assets"))
     return model_files.cache_folder()
 
