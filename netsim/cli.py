@@ -16,6 +16,7 @@ import contextlib
 import json
 import math
 import re
+import selectors
 import signal
 import sys
 from pathlib import Path
@@ -178,7 +179,17 @@ def _replay(args: argparse.Namespace, addresses: Addresses) -> int:
             "-- CALLED ... -- CALLER ... with the word INVITE in the second"
         )
     settings = path_settings(args)
-    return asyncio.run(_replay_async(args, settings, addresses))
+    with asyncio.Runner(loop_factory=_punctual_loop) as runner:
+        return runner.run(_replay_async(args, settings, addresses))
+
+
+def _punctual_loop() -> asyncio.AbstractEventLoop:
+    """A loop whose timers are exact: epoll's, asyncio's usual choice, are rounded up to whole
+    milliseconds, which would be added to every packet's delay. Windows has but its own for
+    programs that are run."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 async def _replay_async(
