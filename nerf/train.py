@@ -151,14 +151,15 @@ class Trainer:
         if progress is None:
             progress = self.step_index / s.steps
         refine = s.pose_rate > 0 and progress >= s.pose_start and not self.poses_fixed
-        order = list(self._order)
+        order, taken = list(self._order), self.step_index
         try:
             if self.resident is not None:
                 result = self._stretch(progress, refine)
             else:
                 result = self._one_step(progress, refine)
         except Exception:
-            self._order = order
+            if self.step_index == taken:
+                self._order = order
             raise
         if self.step_index % LOOK_EVERY == 0 and self.step_index >= 3 * LOOK_EVERY:
             self.occupancy.refresh(self.engine.density_at, self.rng)

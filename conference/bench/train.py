@@ -28,10 +28,8 @@ KINDS = (("generic tracker", "generic"), ("with a correction", "corrected"),
          ("personal tracker", "personal"), ("pose by pose", "ceiling"))  # fmt: skip
 MEASURES = (("psnr", "dB"), ("psnr head", "dB"), ("psnr rimless", "dB"), ("ssim", ""),
             ("ssim head", ""), ("lpips", ""))  # fmt: skip
-VARIANTS = (
-    "no-detail", "no-hard", "no-average", "no-refinement", "rank12", "rank46", "no-spread",
-    "size256",
-)  # fmt: skip
+VARIANTS = ("no-detail", "no-hard", "no-average", "no-refinement", "no-spread", "rank12", "rank46",
+            "size256")  # fmt: skip
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -65,6 +63,8 @@ def changed(variant: str) -> TrainSettings:
     fast = PRESETS["fast"]
     return {
         "no-detail": replace(fast, detail_share=0.0),
+        "no-hard": replace(fast, hard_share=0.0),
+        "no-average": replace(fast, average=0.0),
         "no-hard": replace(fast, hard_share=0.0),
         "no-average": replace(fast, average=0.0),
         "no-refinement": replace(fast, pose_rate=0.0),
