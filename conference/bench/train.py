@@ -65,8 +65,6 @@ def changed(variant: str) -> TrainSettings:
         "no-detail": replace(fast, detail_share=0.0),
         "no-hard": replace(fast, hard_share=0.0),
         "no-average": replace(fast, average=0.0),
-        "no-hard": replace(fast, hard_share=0.0),
-        "no-average": replace(fast, average=0.0),
         "no-refinement": replace(fast, pose_rate=0.0),
         "rank12": replace(fast, config=replace(fast.config, rank=12)),
         "rank46": replace(fast, config=replace(fast.config, rank=46)),
