@@ -2,9 +2,12 @@
 
     call = VirtualCall(client, server, PathSettings(up=..., down=...), seed=1, on_event=owner)
     call.every(0.05, send_a_frame)
+    call.at(60.0, call.move_client)     # another address
+    call.at(90.0, lambda: call.restart_server(new_server_session, new_client_session))
     call.run(until=3600.0)              # an hour in under two minutes
 
-Only the sockets, the clock and the threads of `quic_transport.endpoint` are replaced; packets,
+Only the sockets, the clock and the threads of `quic_transport.endpoint` are replaced (and of its
+caller, that part which comes back when the listener says that it does not know it); packets,
 acknowledgements, retransmissions and TLS are aioquic's. The rule: the same sessions, settings and
 seed give the same events at the same times. For that the server's certificate is made from fixed
 numbers (Ed25519, so its signatures have one length); nothing here protects anything.
@@ -16,7 +19,7 @@ import datetime
 import hashlib
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from aioquic.quic.configuration import QuicConfiguration
@@ -31,8 +34,10 @@ from quic_transport import quic_inside
 from quic_transport.engine import Engine
 from quic_transport.events import Event
 from quic_transport.session import Session
+from quic_transport.unknown import SentPackets, notice_for
 
 CLIENT, SERVER = 0, 1
+LONG_HEADER = 0x80  # of the first byte of a packet that may begin a connection (RFC 9000, 17.2)
 TICK_S = 1e-6
 """Timers fire this much late: aioquic compares some with `>`, and would ask for ever."""
 
@@ -47,6 +52,7 @@ class _Side:
     engine: Engine
     way: Way  # of what it sends
     heard: bool = False  # before that a server has nobody to send to
+    packets: SentPackets = field(default_factory=SentPackets)
 
 
 class VirtualCall:
@@ -62,18 +68,37 @@ class VirtualCall:
         self._on_event = on_event
         self._work: list[tuple[float, int, Callable[[], None]]] = []
         self._ids = count()
+        self._client_address = _address(CLIENT)
+        self._again: tuple[Session, Session] | None = None  # who speak after a restart
+        self._sides = self._connect(client, server)
+        self.pump(CLIENT)
+
+    def _connect(self, client: Session, server: Session) -> tuple[_Side, _Side]:
         client_quic = quic_inside.client_connection(quic_inside.configuration(is_client=True))
         server_quic = QuicConnection(
             configuration=_server_configuration(),
             original_destination_connection_id=client_quic.original_destination_connection_id,
         )
-        self._sides = (
-            _Side(Engine(client_quic, client, is_client=True), "up"),
-            _Side(Engine(server_quic, server, is_client=False), "down"),
-        )  # fmt: skip
         client_quic.connect(_address(SERVER), now=self.now)
-        self._sides[CLIENT].heard = True
-        self.pump(CLIENT)
+        return (
+            _Side(Engine(client_quic, client, is_client=True), "up", heard=True),
+            _Side(Engine(server_quic, server, is_client=False), "down"),
+        )
+
+    def move_client(self) -> None:
+        """The client's address changes, and it knows: what was sent to the old one is lost."""
+        host, port = self._client_address
+        self._client_address = (host, port + 1)
+        quic = self._sides[CLIENT].engine.quic
+        quic.change_connection_id()
+        quic.send_ping(0)
+
+    def restart_server(self, server: Session, client: Session) -> None:
+        """The server's process is another one now, with `server`; its first answer to the old
+        connection's packets makes the client call again, with `client`."""
+        self._again = (client, server)
+        gone = self._sides[SERVER]
+        gone.engine.gone, gone.engine.started, gone.heard = True, False, False
 
     def at(self, time: float, work: Callable[[], None]) -> None:
         """Have `work` done at `time`; both ends are pumped after it."""
@@ -117,7 +142,10 @@ class VirtualCall:
         more = True
         while more:
             more = engine.fill(self.now)
-            for data, _ in engine.quic.datagrams_to_send(now=self.now):
+            for data, address in engine.quic.datagrams_to_send(now=self.now):
+                if which == SERVER and address != self._client_address:
+                    continue  # nobody is there any more
+                side.packets.sent(data)
                 self.path.send(side.way, data, self.now)
         if not engine.started:
             return
@@ -159,13 +187,29 @@ class VirtualCall:
 
     def _arrived(self, which: int, data: bytes) -> None:
         side = self._sides[which]
-        if side.engine.gone:
+        if self._again is not None and self._restarted(which, data):
+            return
+        late = which == SERVER and not side.heard and not data[0] & LONG_HEADER
+        if side.engine.gone or late:  # of the connection before
             return
         side.heard = True
         if side.engine.started:
             side.engine.session.heard(self.now)
-        side.engine.quic.receive_datagram(data, _address(1 - which), now=self.now)
+        source = self._client_address if which == SERVER else _address(SERVER)
+        side.engine.quic.receive_datagram(data, source, now=self.now)
         self._take_quic_events(side.engine)
+
+    def _restarted(self, which: int, data: bytes) -> bool:
+        """A packet while the server knows no connection; whether that is all about it."""
+        if which == SERVER:
+            if (notice := notice_for(data)) is not None:
+                self.path.send("down", notice, self.now)
+            return True
+        if self._again is not None and self._sides[CLIENT].packets.is_notice(data):
+            self._sides, self._again = self._connect(*self._again), None
+            self.pump(CLIENT)
+            return True
+        return False
 
     def _take_quic_events(self, engine: Engine) -> None:
         while (event := engine.quic.next_event()) is not None:

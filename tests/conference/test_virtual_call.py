@@ -19,9 +19,17 @@ from netsim.path import PathSettings
 from netsim.settings import LinkSettings, Outage
 from netsim.traces import Trace
 from quic_transport.codec import EncodedFrame, Reference
-from quic_transport.events import AvatarReceived, CallEnded, Ending, Event, FrameReceived
+from quic_transport.events import (
+    AvatarReceived,
+    CallEnded,
+    CallOpened,
+    Ending,
+    Event,
+    FrameReceived,
+)
 from quic_transport.offer import Offer
-from tests.quic_transport.simulated import AVATAR, default_owner, make_offer, make_session
+from quic_transport.session import Session
+from tests.quic_transport.simulated import AVATAR, TOKEN, default_owner, make_offer, make_session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -249,3 +257,110 @@ def test_virtual_call_avatar_crosses_beside_datagrams_without_delaying_them(
     call.run(30)
     assert avatars == [avatar]
     assert sorted(delays)[int(0.95 * len(delays))] < most_s
+
+
+@dataclass
+class Roaming:
+    """Datagrams from the client, whose sessions and whose peer's may be replaced."""
+
+    log: list[tuple[float, int]] = field(default_factory=list)
+    """When which frame came to the server."""
+    keys: list[int] = field(default_factory=list)
+    sent: int = 0
+    opened: int = 0
+    ended: list[CallEnded] = field(default_factory=list)
+
+    def run(
+        self, link: LinkSettings, seconds: float, *, restart_at: float = 1e9,
+        move_at: tuple[float, ...] = (),
+    ) -> VirtualCall:  # fmt: skip
+        offer = make_offer(mode="datagram")
+
+        def pair(attempt: int) -> tuple[Session, Session]:
+            client = Session(
+                is_client=True, token=TOKEN, offer=offer, avatar=AVATAR, call_id=b"the call",
+                attempt=attempt,
+            )  # fmt: skip
+            return client, make_session(is_client=False, sends=False, receives=True)
+
+        sessions = pair(0)
+        talks = sessions[CLIENT]
+
+        def on_event(side: int, event: Event, now: float) -> None:
+            nonlocal talks
+            if isinstance(event, FrameReceived):
+                self.log.append((now, event.frame.sequence))
+                self.keys += [event.frame.sequence] * event.frame.key
+                sessions[SERVER].frame_decoded(event.frame.sequence, now)
+            elif isinstance(event, CallOpened) and side == CLIENT:
+                talks = sessions[CLIENT]  # not before: the old connection might have been well
+                self.opened += 1
+            elif isinstance(event, CallEnded):
+                self.ended.append(event)
+            default_owner(sessions[side], event, now)
+
+        def capture(now: float) -> None:
+            if talks.can_send_frame(now):
+                coded = Talk.coded(self.sent, now, talks.reference())
+                self.sent += talks.send_frame(coded, now)
+
+        def restart() -> None:
+            nonlocal sessions
+            sessions = pair(1)
+            call.restart_server(sessions[SERVER], sessions[CLIENT])
+
+        call = VirtualCall(*sessions, PathSettings(link, link), 1, on_event=on_event)
+        call.every(0.05, capture)
+        call.at(restart_at, restart)
+        for at in move_at:
+            call.at(at, call.move_client)
+        call.run(seconds)
+        return call
+
+    def first_after(self, time: float) -> float:
+        return next(at for at, _ in self.log if at > time)
+
+
+@pytest.mark.parametrize("rtt_s", [0.02, 0.1, 0.3])
+def test_virtual_call_finds_a_restarted_listener_again(rtt_s: float) -> None:
+    call = Roaming()
+    call.run(LinkSettings(delay_ms=500 * rtt_s), 30, restart_at=15.01)
+    assert call.opened == 2
+    assert not call.ended
+    back = call.first_after(15.01 + rtt_s)  # what was under way still came to the old one
+    assert back - 15.01 < 0.05 + 3 * rtt_s + 0.06  # a frame, its notice, a handshake, a frame
+    first = next(s for at, s in call.log if at == back)
+    assert first in call.keys
+    numbers = [s for _, s in call.log]
+    assert sorted(set(numbers)) == sorted(numbers)
+    assert len(numbers) > 20 * (30 - 1 - 3 * rtt_s) - 20
+
+
+def test_virtual_call_finds_a_restarted_listener_again_through_loss() -> None:
+    call = Roaming()
+    call.run(LinkSettings(delay_ms=50, loss=IndependentLoss(0.2)), 40, restart_at=15.01)
+    assert call.opened == 2
+    assert not call.ended
+    assert call.first_after(16.0) < 20.0
+    assert len([at for at, _ in call.log if at > 20]) > 300
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_virtual_call_goes_on_from_another_address(share: float) -> None:
+    loss = IndependentLoss(share) if share else None
+    call = Roaming()
+    call.run(LinkSettings(delay_ms=50, loss=loss), 30, move_at=(10.01, 15.0, 20.02))
+    assert call.opened == 1
+    assert not call.ended
+    arrivals = [at for at, _ in call.log if at > 5]
+    gap = max(b - a for a, b in itertools.pairwise(arrivals))
+    assert gap < (0.06 if share == 0 else 0.5)
+    assert len([s for s in call.keys if s > 100]) == 0  # the reports find their way too
+
+
+def test_virtual_call_that_moves_and_comes_back_is_deterministic() -> None:
+    calls = [Roaming(), Roaming()]
+    link = LinkSettings(delay_ms=30, loss=IndependentLoss(0.1), jitter_ms=5)
+    for call in calls:
+        call.run(link, 25, restart_at=8.0, move_at=(15.0,))
+    assert calls[0].log == calls[1].log
