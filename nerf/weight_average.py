@@ -16,6 +16,7 @@ Float32 = NDArray[np.float32]
 
 FROM = 0.5  # of the run: what was earlier has no part
 EVERY = 8  # steps between two looks
+BLOCK = 1 << 16  # numbers at a time
 
 
 class WeightAverage:
@@ -37,7 +38,9 @@ class WeightAverage:
         else:
             part = np.float32(1 - np.exp(-max(progress - self.progress, 0.0) / self.horizon))
             for mean, now in zip(self.mean, self.weights, strict=True):
-                mean += part * (now - mean)
+                old, new = mean.reshape(-1), now.reshape(-1)
+                for at in range(0, len(old), BLOCK):  # no second copy of the tables
+                    old[at : at + BLOCK] += part * (new[at : at + BLOCK] - old[at : at + BLOCK])
         self.progress = progress
 
     def leave(self) -> None:
