@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from quic_transport.codec import EncodedFrame, FaceEncoder, Reference
+from quic_transport.codec import EncodedFrame, FaceEncoder, RcEncoder, Reference
 from quic_transport.params import FaceParams, ParamBounds
 from quic_transport.timeline import Timeline
 from sender.extractor import TrackedFace
 from sender.frames import Frame
-from sender.pipeline import DURATIONS, SendPipeline, SendStream
+from sender.pipeline import DURATIONS, Fate, SendPipeline, SendStream
 from sender.portrait_crop import PortraitCrop
+from tests.quic_transport.rc_golden import golden_tables
 
 BOUNDS = ParamBounds(np.zeros(49), np.ones(49))  # type: ignore[arg-type]
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -185,3 +188,25 @@ def test_send_pipeline_stopped_in_mid_stream_balances() -> None:
     assert balance.captured < 10**5
     assert balance.balanced
     assert balance.open in (0, 1)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_send_stream_body_is_measured_in_the_picture_that_the_tracker_saw(mirror: bool) -> None:
+    """And what was measured is what is coded."""
+
+    class Follower:
+        def follow(self, image: np.ndarray, params: FaceParams) -> FaceParams:
+            self.seen = image
+            place = np.zeros(3, np.float32)
+            return replace(params, offset=place, body=np.array([4, -3, 2, 1], np.float32))
+
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    encoder = RcEncoder(golden_tables(), offset=True, body=True)
+    body: Any = Follower()
+    stream = SendStream(Tracker(), encoder, Link(), Timeline(DURATIONS), time.monotonic,
+                        mirror=mirror, body=body)  # fmt: skip
+    assert stream.process(Frame(0, 1.0, image, 0.0)) is Fate.SENT
+    assert (body.seen == (image[:, ::-1] if mirror else image)).all()
+    assert encoder.last_decoded is not None
+    assert encoder.last_decoded.body is not None
+    assert encoder.last_decoded.body.tolist() == [4, -3, 2, 1]
