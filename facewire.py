@@ -47,9 +47,11 @@ def usage() -> str:
             "",
             "a first call:  facewire train me.mp4 -o me.fwa",
             "               facewire receive --listen 0.0.0.0:4433       (prints an invite)",
-            "               facewire send --source camera:0 --avatar me.fwa --to INVITE",
-            "both ways:     facewire call --listen 0.0.0.0:4433 --avatar me.fwa",
-            "               facewire call --to INVITE --avatar you.fwa",
+            "               facewire send --source camera:0 --avatar me.fwa --share-avatar --to INVITE",
+            "both ways:     facewire call --listen ADDR:PORT --source camera:0 --avatar me.fwa \\",
+            "                   --share-avatar",
+            "               facewire call --to INVITE --source camera:0 --avatar you.fwa \\",
+            "                   --share-avatar",
         ]
     )
 

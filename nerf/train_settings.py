@@ -23,7 +23,7 @@ class TrainSettings:
     table_rate: float = 2e-2
     expression_rate: float = 2e-2
     network_rate: float = 3e-3
-    decay_to: float = 0.1
+    decay_to: float = 0.3
     """Rates fall by this factor, exponentially, over the run; unused with milestones."""
     average: float = 0.1
     """Share of the run over which weights are averaged at its end (`nerf.weight_average`); 0: not
