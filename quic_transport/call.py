@@ -61,6 +61,7 @@ class Call:
         self._done = threading.Event()
         self._skipping = False  # until the next keyframe: the owner did not keep up
         self._skipped = 0
+        self._heir: tuple[Session, Link] | None = None
         self._before = (FrameCounts(), FrameCounts())  # on earlier connections
         self._wire_before = WireCount(0, 0, 0, 0)
         self._attempt = 0
@@ -94,17 +95,17 @@ class Call:
     def can_send_frame(self) -> bool:
         """Whether a frame coded now would leave soon. False: drop the raw frame."""
         with self.lock:
-            return self.session.can_send_frame(time.monotonic())
+            return self._speaking()[0].can_send_frame(time.monotonic())
 
     def keyframe_due(self) -> bool:
         """Whether the next frame must be a keyframe (asked for, or a queue was dropped)."""
         with self.lock:
-            return self.session.keyframe_due()
+            return self._speaking()[0].keyframe_due()
 
     def reference(self) -> Reference:
         """What the next frame is to be predicted from: give it to the encoder."""
         with self.lock:
-            return self.session.reference()
+            return self._speaking()[0].reference()
 
     def frame_decoded(self, sequence: int) -> None:
         """A received frame was decoded: the peer may predict others from it."""
@@ -115,10 +116,11 @@ class Call:
     def send_frame(self, frame: EncodedFrame) -> bool:
         """Queue a frame; False if it was dropped (then a keyframe is due) or the call is over."""
         with self.lock:
-            if self.session.state is not State.OPEN:
+            session, link = self._speaking()
+            if session.state is not State.OPEN and not session.presumes:
                 return False
-            accepted = self.session.send_frame(frame, time.monotonic())
-        self._link.wake()
+            accepted = session.send_frame(frame, time.monotonic())
+        link.wake()
         return accepted
 
     def request_keyframe(self) -> None:
@@ -215,6 +217,18 @@ class Call:
             same = peer is not None and peer.call_id == hello.call_id
             return same and hello.attempt > self._attempt
 
+    def lean(self, session: Session, link: Link) -> None:
+        """A connection that will probably carry the call on: our frames take it from now on, for
+        as long as it takes them before its peer has said hello."""
+        with self.lock:
+            self._heir = (session, link)
+
+    def _speaking(self) -> tuple[Session, Link]:
+        """Where our frames go."""
+        if self._heir is not None and self._heir[0].presumes:
+            return self._heir
+        return self.session, self._link
+
     def adopt(self, session: Session, link: Link) -> Link:
         """Another connection carries the call on; the link that carried it before."""
         with self.lock:
@@ -227,7 +241,7 @@ class Call:
             session.clock = old.clock
             partial = old.avatar_partial()
             self._partial = partial[1] if partial is not None else self._partial
-            self.session, self._link = session, link
+            self.session, self._link, self._heir = session, link, None
             if session.peer is not None:
                 self._attempt = max(self._attempt, session.peer.attempt)
             self.reconnects += 1

@@ -25,7 +25,7 @@ from quic_transport.events import CallEnded, CallOpened, Ending, Event
 from quic_transport.invite import Invite
 from quic_transport.limits import Limits
 from quic_transport.loop_thread import LoopThread
-from quic_transport.messages import CALL_ID_BYTES
+from quic_transport.messages import CALL_ID_BYTES, Hello
 from quic_transport.offer import Reason
 from quic_transport.party import Party
 from quic_transport.quic_inside import client_connection, configuration, peer_fingerprint
@@ -99,12 +99,14 @@ class Caller:
             settings.session_ticket, self._ticket = self._ticket, None
         return settings
 
-    async def _connection(self, call: Call | None, *, early: bool = False) -> Connection:
+    async def _connection(
+        self, call: Call | None, *, early: bool = False, presumed: Hello | None = None
+    ) -> Connection:
         """A connection under way: the first one, or one more for `call`."""
         invite = self._to.invite
         session = self._to.party.session(
             invite.token, self._to.limits, is_client=True, call_id=self._call_id,
-            attempt=self._attempt,
+            attempt=self._attempt, presumed=presumed,
         )  # fmt: skip
         self._attempt += 1
         settings = self._settings(early)
@@ -177,11 +179,11 @@ class Caller:
         except OSError:
             pass  # there is no network at present
 
-    async def _try_again(self, call: Call, *, early: bool) -> None:
+    async def _try_again(self, call: Call, *, early: bool, presumed: Hello | None = None) -> None:
         self._drop_challenger()
         self._tried_at = asyncio.get_running_loop().time()
         try:
-            challenger = await self._connection(call, early=early)
+            challenger = await self._connection(call, early=early, presumed=presumed)
         except OSError:
             return
         self._challenger = challenger
@@ -196,13 +198,19 @@ class Caller:
             challenger.release_socket()
         else:
             challenger.start_session()
+            if challenger.session.presumes:
+                challenger.call.lean(challenger.session, challenger)
 
     def _unknown(self, connection: Connection) -> None:
-        """The server says that it does not know this connection: it was started anew."""
+        """The server says that it does not know this connection: it was started anew, and frames
+        on the old one are lost. They go with our hello on the new one, to whoever has proved to
+        be the one that made the invite."""
         now = asyncio.get_running_loop().time()
         if connection is self._current and now - self._tried_at > REFUSED_ATTEMPT_S:
             self._tried_at = now
-            self._thread.loop.create_task(self._try_again(connection.call, early=False))
+            presumed = connection.session.peer
+            task = self._try_again(connection.call, early=False, presumed=presumed)
+            self._thread.loop.create_task(task)
 
     def _on_event(self, connection: Connection, event: Event) -> None:
         if connection is not self._challenger:

@@ -1,4 +1,5 @@
-"""What the owner of a session does with frames and avatars while the call is open.
+"""What becomes of frames and avatars in a session: what its owner does with them while the call is
+open, and the datagrams that they leave in.
 
 The rule: each of these says at once whether it is legal, and none decides anything that `Outbound`,
 `Inbound` or `DatagramMedia` could decide; `Session` adds the call around them.
@@ -15,7 +16,9 @@ from quic_transport.codec.profile import EncodedFrame, Reference
 from quic_transport.datagram_media import DatagramMedia
 from quic_transport.errors import LocalError
 from quic_transport.frame_stream import FrameCounts
+from quic_transport.heartbeat import Heartbeat
 from quic_transport.inbound import Inbound
+from quic_transport.offer import DATAGRAM, Offer
 from quic_transport.outbound import Outbound
 
 
@@ -27,10 +30,17 @@ class FaceCalls:
     _outbound: Outbound
     _inbound: Inbound | None
     _media: DatagramMedia | None
+    _heartbeat: Heartbeat | None
+    _offer: Offer | None
 
     def can_send_frame(self, now: float) -> bool:
         """Ask before the predictor: whether a frame coded now would leave soon."""
-        return self.state is State.OPEN and self._outbound.can_send(now)
+        return (self.state is State.OPEN or self.presumes) and self._outbound.can_send(now)
+
+    @property
+    def presumes(self) -> bool:
+        """Whether frames may flow though the peer has not said its hello yet."""
+        return self.state is State.CALLING and self._media is not None
 
     def keyframe_due(self) -> bool:
         """Whether only a keyframe is accepted next."""
@@ -47,7 +57,8 @@ class FaceCalls:
 
     def send_frame(self, frame: EncodedFrame, now: float) -> bool:
         """Queue a coded frame. False: it and all queued ones were dropped; a keyframe is due."""
-        self._check_call("send_frame")
+        if not self.presumes:
+            self._check_call("send_frame")
         return self._outbound.send_frame(frame, now)
 
     def request_keyframe(self, now: float) -> bool:
@@ -91,6 +102,30 @@ class FaceCalls:
         if self._media is not None and (got := self._media.receiver) is not None:
             received = FrameCounts(got.frames, got.keyframes, got.payload_bytes)
         return self._outbound.counts(), received
+
+    def datagram_to_send(self, now: float) -> bytes | None:
+        """The datagram that leaves now; ask again after it has left."""
+        if self._media is None or self.state not in (State.CALLING, State.OPEN, State.CLOSING):
+            return None
+        data = self._media.to_send(now, flush=self.state is State.CLOSING)
+        if data is not None:
+            self._beat(now, riding=True)
+        return data
+
+    def _presume(self, now: float) -> None:
+        """Frames may flow before the peer's hello: those that stand alone, in datagrams."""
+        if self._offer is not None and self._offer.mode == DATAGRAM:
+            self._outbound.open()
+            self._media = DatagramMedia(self._outbound.datagrams, None, now)
+
+    def _beat(self, now: float, *, riding: bool = False) -> None:
+        """Say what the heartbeat wants to say; `riding`: with a packet that leaves anyway."""
+        if self._heartbeat is not None and self.state is State.OPEN:
+            for message in self._heartbeat.due(now, riding=riding, patient=self._flows(now)):
+                self._outbound.say(message)
+
+    def _flows(self, now: float) -> bool:
+        return self._media is not None and self._media.flows(now)
 
     def _check_call(self, name: str) -> None:
         if name not in CALLS[self.state]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.limits import Limits
-from quic_transport.messages import NO_CALL
+from quic_transport.messages import NO_CALL, Hello
 from quic_transport.offer import Offer
 from quic_transport.session import Session
 
@@ -29,10 +29,12 @@ class Party:
 
     def session(
         self, token: bytes, limits: Limits, *, is_client: bool, call_id: bytes = NO_CALL,
-        attempt: int = 0,
+        attempt: int = 0, presumed: Hello | None = None,
     ) -> Session:  # fmt: skip
-        """A session with these properties; `attempt`: which connection of the call it is on."""
+        """A session with these properties; `attempt`: which connection of the call it is on;
+        `presumed`: what the peer said on an earlier one."""
         return Session(
             is_client=is_client, token=token, offer=self.offer, avatar=self.avatar,
             receives=self.receives, limits=limits, call_id=call_id, attempt=attempt,
+            presumed=presumed,
         )  # fmt: skip

@@ -39,10 +39,11 @@ class Session(FaceCalls):
     def __init__(
         self, *, is_client: bool, token: bytes, offer: Offer | None = None,
         avatar: bytes | None = None, receives: bool = False, limits: Limits | None = None,
-        call_id: bytes = msg.NO_CALL, attempt: int = 0,
+        call_id: bytes = msg.NO_CALL, attempt: int = 0, presumed: msg.Hello | None = None,
     ) -> None:  # fmt: skip
         """`token` is the invite's; `avatar` is handed out on request (None: never); `call_id`: the
-        client's, random; `attempt`: which connection of that call this is."""
+        client's, random; `attempt`: which connection of that call this is; `presumed`: what the
+        peer said on an earlier one: frames leave right behind our hello."""
         if offer is None and not receives:
             raise LocalError("a side of a call sends, receives or both")
         if offer is not None and avatar is not None and len(avatar) != offer.avatar_size:
@@ -62,6 +63,7 @@ class Session(FaceCalls):
             is_client=is_client, offer=offer, avatar=avatar, limits=self.limits,
             events=self._events,
         )  # fmt: skip
+        self._presumed = presumed
         self._inbound: Inbound | None = None
         self._media: DatagramMedia | None = None
         self._early: list[tuple[int, bytes, bool]] = []
@@ -79,6 +81,8 @@ class Session(FaceCalls):
         if self._is_client:
             self.state = State.CALLING
             self._say_hello(now)
+            if self._presumed is not None and self._presumed.receives:
+                self._presume(now)
         else:
             self.state = State.LISTENING
 
@@ -140,15 +144,6 @@ class Session(FaceCalls):
         if asked:
             self._events.append(ev.KeyframeWanted("peer"))
 
-    def datagram_to_send(self, now: float) -> bytes | None:
-        """The datagram that leaves now; ask again after it has left."""
-        if self._media is None or self.state not in (State.OPEN, State.CLOSING):
-            return None
-        data = self._media.to_send(now, flush=self.state is State.CLOSING)
-        if data is not None:
-            self._beat(now, riding=True)
-        return data
-
     def stream_reset(self, stream_id: int, now: float) -> None:
         """The peer cut one of its streams off; this protocol never does that."""
         if self.state is not State.IDLE:
@@ -195,10 +190,11 @@ class Session(FaceCalls):
     def next_timer(self, now: float) -> float | None:
         """When `handle_timer` wants to be called; None if never."""
         times = [self._deadline]
+        if self._media is not None and self.state in (State.CALLING, State.OPEN):
+            times.append(self._media.next_time())
         if self._heartbeat is not None and self.state is State.OPEN:
             times += [self._heartbeat.next_at(patient=self._flows(now)), self._heartbeat.lost_at]
             times.append(self._outbound.next_time(now))
-            times.append(self._media.next_time() if self._media is not None else None)
         self._timer_at = min((t for t in times if t is not None), default=None)
         return self._timer_at
 
@@ -221,15 +217,6 @@ class Session(FaceCalls):
 
     # Inside.
 
-    def _beat(self, now: float, *, riding: bool = False) -> None:
-        """Say what the heartbeat wants to say; `riding`: with a packet that leaves anyway."""
-        if self._heartbeat is not None and self.state is State.OPEN:
-            for message in self._heartbeat.due(now, riding=riding, patient=self._flows(now)):
-                self._outbound.say(message)
-
-    def _flows(self, now: float) -> bool:
-        return self._media is not None and self._media.flows(now)
-
     def _say_hello(self, now: float, to: msg.Hello | None = None) -> None:
         ours = replace(self._hello, clock_ms=max(0, int(now * 1000)))
         if to is not None:
@@ -240,7 +227,7 @@ class Session(FaceCalls):
         self.state = State.OPEN
         self.peer = hello
         self._deadline = None
-        if self._offer is not None and hello.receives:
+        if self._offer is not None and hello.receives and self._media is None:
             self._outbound.open()
         if hello.offer is not None and self._receives:
             self._inbound = Inbound(hello.offer, self.limits, self._events)
@@ -249,7 +236,11 @@ class Session(FaceCalls):
         if self._inbound is not None and hello.offer is not None and hello.offer.mode == DATAGRAM:
             rate = RateLimit(10 * hello.offer.fps, self.limits.frame_burst)
             receiver = DatagramReceiver(rate, hello.clock_ms)
-        if receiver is not None or self._outbound.datagrams is not None:
+        if self._media is not None and not hello.receives:  # it was presumed to
+            self._media = self._outbound.datagrams = None
+        if self._media is not None:
+            self._media.receiver = receiver
+        elif receiver is not None or self._outbound.datagrams is not None:
             self._media = DatagramMedia(self._outbound.datagrams, receiver, now)
         timeout_s = self.limits.peer_timeout_s
         self._heartbeat = Heartbeat(now, self.clock, eager=self.receiving, timeout_s=timeout_s)
