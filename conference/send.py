@@ -69,7 +69,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=float,
         default=0.0,
         metavar="MS",
-        help="a frame may wait so long to share a packet with others; 50 saves a third of the wire",
+        help="a frame may wait so long to share a packet; 50: the wire from 17 to 10 kbps",
     )
     add("--qlog", type=Path, metavar="DIR", help="write QUIC's own log (qlog) there")
     add("--models", type=Path, metavar="DIR", help="folder of the tracker's model files")
