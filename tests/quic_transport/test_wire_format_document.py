@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from quic_transport.codec.body import SAME, SPREAD, shares
 from quic_transport.codec.golomb import code_length, fold
 from quic_transport.codec.rc_tables import LAGS
 from quic_transport.codec.residuals import LIVELINESS, STEP_SHARES, STEPS
@@ -54,6 +55,15 @@ def test_numbers_of_rc_are_those_of_the_code() -> None:
     for same, other in STEP_SHARES:
         assert f"0+{same}" in TEXT
         assert f" {other} each" in TEXT
+
+
+def test_numbers_of_the_body_are_those_of_the_code() -> None:
+    assert f"S, by class: {', '.join(map(str, SAME))}." in TEXT
+    rows = " | ".join(" ".join(map(str, row)) for row in SPREAD)
+    assert f"| s | {rows} |" in TEXT
+    zero, *sides, escape = shares(8)
+    said = ", ".join(map(str, sides[:-1]))
+    assert f"{zero} for 0, then {said} and {sides[-1]} for either sign, and {escape} for" in TEXT
 
 
 def test_document_has_its_parts() -> None:
