@@ -32,6 +32,7 @@ from nerf.occupancy import FOG, MOST_LOST, Occupancy, fit_cube, round_back, visu
 from nerf.pose_correction import fit_correction, pose_features
 from nerf.pose_refinement import PoseRefinement
 from nerf.ray_draw import RayDraw
+from nerf.side_order import visits
 from nerf.train_settings import PRESETS, TrainSettings
 from nerf.weight_average import WeightAverage
 
@@ -77,6 +78,8 @@ class Trainer:
         self.poses_fixed = False
         self.step_index = 0
         self.batch = BatchSize(settings.samples)
+        often = visits(footage.rotation[: self.count]) if settings.even else 1
+        self.in_a_pass = np.repeat(np.arange(self.count), often)
         self._order: list[int] = []
         self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share,
                                 settings.hard_share)  # fmt: skip
@@ -147,7 +150,7 @@ class Trainer:
         """
         s = self.settings
         if not self._order:
-            self._order = self.rng.permutation(self.count).tolist()
+            self._order = self.rng.permutation(self.in_a_pass).tolist()
         if progress is None:
             progress = self.step_index / s.steps
         refine = s.pose_rate > 0 and progress >= s.pose_start and not self.poses_fixed

@@ -48,6 +48,8 @@ class TrainSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     holdout: float = 0.15
     """Share of the frames, the last ones, that training never sees."""
+    even: bool = True
+    """Whether frames from rare directions come more often (`nerf.side_order`)."""
     hull_frames: int = 40
     seed: int = 0
 
@@ -60,6 +62,6 @@ PRESETS: dict[str, TrainSettings] = {
     "paper": TrainSettings(
         config=PAPER_FIELD, steps=200, size=512, table_rate=1e-3, expression_rate=1e-3,
         network_rate=1e-3, detail_share=0.0, hard_share=0.0, average=0.0, milestones=(40, 100),
-        samples=40_000,
+        samples=40_000, even=False,
     ),
 }  # fmt: skip
