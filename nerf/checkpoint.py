@@ -2,7 +2,7 @@
 
 The rule: plain arrays in one .npz, written beside and renamed (whenever the process ends, there is
 the new one or the one before it), loaded without executing code; what shapes the run (settings,
-footage) is fingerprinted, and another run's checkpoint is refused.
+footage) is in it, and another run's checkpoint is refused.
 """
 
 from __future__ import annotations
@@ -25,14 +25,31 @@ class CheckpointError(ValueError):
     """The checkpoint is damaged or belongs to another run."""
 
 
-def fingerprint(trainer: Trainer) -> str:
-    """What must be equal for a run to go on: settings (but not their length) and the frames."""
+def settings_of(trainer: Trainer) -> str:
+    """What must be equal for a run to go on, as JSON: the settings, but not their length."""
     settings: dict[str, Any] = asdict(trainer.settings)
     settings.pop("steps")
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    digest.update(np.ascontiguousarray(trainer.footage.expression).tobytes())
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def frames_of(trainer: Trainer) -> str:
+    """A digest of what the tracker said of the frames, which must be equal as well."""
+    digest = hashlib.sha256(np.ascontiguousarray(trainer.footage.expression).tobytes())
     digest.update(np.ascontiguousarray(trainer.footage.rotation).tobytes())
     return digest.hexdigest()
+
+
+def refuse_others(path: Path, arrays: Mapping[str, np.ndarray], trainer: Trainer) -> None:
+    """CheckpointError, with what differs, where `arrays` are not of a run like `trainer`'s."""
+    if str(arrays["frames"]) != frames_of(trainer):
+        raise CheckpointError(f"{path} belongs to a run with another training set")
+    then, now = json.loads(str(arrays["settings"])), json.loads(settings_of(trainer))
+    other = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    if other:
+        told = ", ".join(f"{name} {then.get(name)}, now {now.get(name)}" for name in other)
+        raise CheckpointError(
+            f"{path} belongs to a run with other settings, or another facewire ({told})"
+        )
 
 
 def save_checkpoint(
@@ -43,7 +60,8 @@ def save_checkpoint(
     arrays of its own. OSError where it cannot be written; the one before it stays."""
     trainer.engine.store()
     arrays: dict[str, np.ndarray] = {
-        "fingerprint": np.array(fingerprint(trainer)),
+        "settings": np.array(settings_of(trainer)),
+        "frames": np.array(frames_of(trainer)),
         "facts": np.array(json.dumps(facts)),
         "rng": np.array(json.dumps(trainer.rng.bit_generator.state)),
         "mean": trainer.field.mean,
@@ -74,10 +92,7 @@ def load_checkpoint(trainer: Trainer, path: Path) -> tuple[dict[str, float], dic
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        if str(arrays["fingerprint"]) != fingerprint(trainer):
-            raise CheckpointError(
-                f"{path} belongs to a run with other settings or another training set"
-            )
+        refuse_others(path, arrays, trainer)
         state = {k[8:]: v for k, v in arrays.items() if k.startswith("trainer_")}
         engine = {k[7:]: v for k, v in arrays.items() if k.startswith("engine_")}
         trainer.field.mean[:] = arrays["mean"]

@@ -125,8 +125,12 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(trainer, tmp_path / "cut.npz")
     other = Trainer(ball_footage(8), replace(SETTINGS, seed=1), WorkerPool(1))
-    with pytest.raises(CheckpointError, match="other settings"):
+    with pytest.raises(CheckpointError, match=r"other settings.*\(seed 0, now 1\)"):
         load_checkpoint(other, tmp_path / "c.npz")
+    others = ball_footage(8)
+    others.rotation[0] += 0.01
+    with pytest.raises(CheckpointError, match="another training set"):
+        load_checkpoint(Trainer(others, SETTINGS, WorkerPool(1)), tmp_path / "c.npz")
 
 
 def test_the_papers_preset_is_the_papers() -> None:
