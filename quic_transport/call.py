@@ -217,11 +217,11 @@ class Call:
             same = peer is not None and peer.call_id == hello.call_id
             return same and hello.attempt > self._attempt
 
-    def lean(self, session: Session, link: Link) -> None:
+    def lean(self, heir: tuple[Session, Link] | None) -> None:
         """A connection that will probably carry the call on: our frames take it from now on, for
-        as long as it takes them before its peer has said hello."""
+        as long as it takes them before its peer has said hello. None: it will not."""
         with self.lock:
-            self._heir = (session, link)
+            self._heir = heir
 
     def _speaking(self) -> tuple[Session, Link]:
         """Where our frames go."""

@@ -160,7 +160,8 @@ class Caller:
                 await self._move(current)
             quiet = now - current.heard_at
             if quiet < MOVE_AFTER_S and not current.gone:
-                self._drop_challenger()
+                if current.heard_at > self._tried_at:  # the old one is well
+                    self._drop_challenger()
                 continue
             if quiet > self._to.limits.peer_timeout_s:
                 call.end(CallEnded.silence(self._to.limits.peer_timeout_s))
@@ -199,7 +200,7 @@ class Caller:
         else:
             challenger.start_session()
             if challenger.session.presumes:
-                challenger.call.lean(challenger.session, challenger)
+                challenger.call.lean((challenger.session, challenger))
 
     def _unknown(self, connection: Connection) -> None:
         """The server says that it does not know this connection: it was started anew, and frames
@@ -230,6 +231,7 @@ class Caller:
 
     def _drop_challenger(self) -> None:
         if self._challenger is not None:
+            self._challenger.call.lean(None)
             self._challenger.retire()
             self._challenger = None
 

@@ -262,6 +262,34 @@ def test_receiver_that_was_restarted_is_found_again(identity: Identity, tmp_path
     first.close()
 
 
+def test_receiver_that_was_restarted_at_once_is_found_by_its_notice_alone(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No silence is waited for, and the old connection's last packets are no sign of life."""
+    monkeypatch.setattr("quic_transport.caller.MOVE_AFTER_S", 1e9)
+    monkeypatch.setattr("quic_transport.caller.RETRY_AFTER_S", 1e9)
+    token, party = secrets.token_bytes(16), Party(receives=True)
+    first = serve("127.0.0.1", 0, party=party, identity=identity, token=token)
+    relay = Relay(first.port)
+    invite = type(first.invite)(
+        "127.0.0.1", relay.port, first.invite.fingerprint, first.invite.token
+    )
+    with connect(invite, party=SENDER) as sender:
+        viewer, talker = Viewer(accept(first)), Talker(sender)
+        until(lambda: len(viewer.frames) > 20)
+        with serve("127.0.0.1", 0, party=party, identity=identity, token=token) as second:
+            relay.port_there = second.port
+            again = Viewer(accept(second))
+            until(lambda: len(again.frames) > 20)
+            assert sender.reconnects == 1
+            assert again.frames[0][1].key
+            talker.close()
+            sender.hang_up()
+            until(lambda: again.call.ended is not None)
+    relay.close()
+    first.close()
+
+
 def test_broken_connection_comes_back_into_its_own_call(listener: Listener) -> None:
     """The server's side of the connection breaks; the call is the same for both owners."""
     with connect(listener.invite, party=SENDER) as sender:
