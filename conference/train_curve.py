@@ -92,7 +92,8 @@ def draw(points: Sequence[Point], name: str, end: float | None = None) -> bytes:
         axis.annotate(f"{best.psnr:.2f} dB", (best.seconds / scale, best.psnr), (-4, 7),
                       textcoords="offset points", ha="right", color=BLUE)  # fmt: skip
         axis.legend(fontsize=8, loc="lower right")
-    axis.set_xlim(0, end / scale if end else None)
+    axis.margins(y=0.12)
+    axis.set_xlim(0, 1.03 * max(end or 0.0, *(p.seconds for p in points), 1.0) / scale)
     axis.set_xlabel(f"{unit} of training")
     axis.set_ylabel("held-out PSNR, dB")
     axis.set_title(f"{name}: frames that training never saw", fontsize=10)
