@@ -96,7 +96,8 @@ def draw(points: Sequence[Point], name: str, end: float | None = None) -> bytes:
     axis.set_xlim(0, 1.03 * max(end or 0.0, *(p.seconds for p in points), 1.0) / scale)
     axis.set_xlabel(f"{unit} of training")
     axis.set_ylabel("held-out PSNR, dB")
-    axis.set_title(f"{name}: frames that training never saw", fontsize=10)
+    count = f"{points[-1].frames} " if points else ""
+    axis.set_title(f"{name}: {count}frames that training never saw", fontsize=10)
     axis.grid(alpha=0.3)
     out = io.BytesIO()
     figure.savefig(out, dpi=110, format="png")

@@ -3,8 +3,8 @@
 The rule: a look must cost next to nothing, so large pictures are drawn at every second pixel in
 both directions (the rays of exactly those pixels: their mean square error is that of the whole
 picture, up to chance), and parameters are those that the head would be sent with at that moment:
-the general tracker's, with the correction learned so far, or the personal tracker's once there is
-one.
+the general tracker's (with the correction learned so far where no personal tracker will come), or
+the personal tracker's once there is one, frame by frame, without the filter of a live sender.
 """
 
 from __future__ import annotations
