@@ -74,6 +74,25 @@ class Renderer(Protocol):
         """Compile and fill caches, so that the next picture takes its usual time."""
 
 
+class Stance:
+    """How a drawn body stands, from picture to picture."""
+
+    def __init__(self) -> None:
+        self._body: NDArray[np.float64] = np.zeros(BODY_DIM)
+        self._at = -math.inf
+
+    def follow(self, params: FaceParams) -> NDArray[np.float64]:
+        """[BODY_DIM] in the picture of these parameters, beside the guess."""
+        passed = params.capture_time - self._at
+        self._at = params.capture_time
+        wanted = np.zeros(BODY_DIM) if params.body is None else params.body.astype(np.float64)
+        share = 1.0
+        if 0.0 <= passed <= APART_S:
+            share = -math.expm1(-passed / (EASE_S if params.body is None else FOLLOW_S))
+        self._body = self._body + share * (wanted - self._body)
+        return self._body
+
+
 class FullFrame:
     """Draws the pictures of one call. Not to be called from two threads at once."""
 
@@ -96,8 +115,7 @@ class FullFrame:
         self._pool = WorkerPool(threads)
         rest = torso.drivers[0, 3:6] if torso is not None else np.zeros(3)
         self._rest = np.asarray(rest, dtype=np.float64)
-        self._body: NDArray[np.float64] = np.zeros(BODY_DIM)
-        self._body_at = -math.inf
+        self.stance = Stance()
         self.head_px = 0
         """Draw the head no wider than this and enlarge it; 0: as it comes."""
         self.cover = np.zeros(framing.size[::-1], np.uint8)
@@ -117,23 +135,12 @@ class FullFrame:
         cover = np.zeros(picture.shape[:2], np.uint8)
         if self.torso is not None:
             cover = self.torso.over(picture, euler_angles(turn), offset, params.expression,
-                                    self._pool, self._stand(params))  # fmt: skip
+                                    self._pool, self.stance.follow(params))  # fmt: skip
         self.cover = cover
         place = self.framing.place(offset)
         if self._reaches(place):
             self._head_over(picture, cover, params, turn, place)
         return picture
-
-    def _stand(self, params: FaceParams) -> NDArray[np.float64]:
-        """[BODY_DIM] how the body stands in the picture of these parameters, beside the guess."""
-        passed = params.capture_time - self._body_at
-        self._body_at = params.capture_time
-        wanted = np.zeros(BODY_DIM) if params.body is None else params.body.astype(np.float64)
-        share = 1.0
-        if 0.0 <= passed <= APART_S:
-            share = -math.expm1(-passed / (EASE_S if params.body is None else FOLLOW_S))
-        self._body = self._body + share * (wanted - self._body)
-        return self._body
 
     def _reaches(self, place: Place) -> bool:
         """Whether any of a head there is in the picture, and it is of a size that makes sense."""

@@ -120,8 +120,9 @@ def judged(subject: Subject, scene: Scene, fps: float, pictures: int,
     """Facewire's points, the uncoded parameters first, then the codecs'."""
     import numpy as np
 
-    from conference.bench.rd_call import SETTINGS, cross
+    from conference.bench.rd_call import SETTINGS, cross, followed, profile_of
     from conference.bench.video_codecs import VIDEO_CODECS, available, code
+    from quic_transport.params import BODY_DIM, PARAM_DIM
 
     count = len(subject.faces)
     scored = np.unique(np.linspace(0, count - 1, min(pictures, count)).astype(int)).tolist()
@@ -134,9 +135,11 @@ def judged(subject: Subject, scene: Scene, fps: float, pictures: int,
         return score(lambda i: scene.draw(faces[i], i))
 
     order = to_and_fro(count, max(count, round(CALL_S * fps)))
-    raw = (49 + 3 * scene.placed) * 32 * fps / 1000
+    whole = profile_of("rc", subject.faces, placed=scene.placed)
+    floats = PARAM_DIM + 3 * scene.placed + BODY_DIM * whole.endswith("+body")
+    raw = floats * 32 * fps / 1000
     points = [Point("uncoded", "facewire, uncoded (floats)", None, raw, float("nan"), 0, None,
-                    *drawn(subject.faces))]  # fmt: skip
+                    *drawn(followed(subject.faces)))]  # fmt: skip
     for setting in SETTINGS:
         if setting.profile == "rc" and not subject.tables:
             continue

@@ -2,7 +2,8 @@
 
 The rule: real sessions, QUIC, codec and pacer over a clean path in virtual time, as in a call;
 the wire counts every datagram of both directions with its IP and UDP headers, the handshake
-included. A frame that is left out shows what came before it.
+included. A frame that is left out shows what came before it. How the body stands crosses where it
+was measured and the codec can say it, and is followed over the whole call as a receiver follows it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from conference.outgoing import GOP_S
 from conference.virtual_call import SERVER, VirtualCall
@@ -22,6 +25,7 @@ from quic_transport.limits import Limits
 from quic_transport.offer import DATAGRAM, STREAM, Offer
 from quic_transport.params import FaceParams
 from quic_transport.session import Session
+from receiver.full_frame import Stance
 
 TOKEN = b"sixteen bytes !!"
 AVATAR = bytes(1000)  # stands for a head that is known already
@@ -39,7 +43,7 @@ class Setting:
     label: str
     """For people."""
     profile: str
-    """eg0 or rc; `+offset` is added where the head's place crosses too."""
+    """eg0 or rc; what else crosses is added: `profile_of`."""
     mode: str = DATAGRAM
     """How frames cross: one of `offer.MODES`."""
     latency_budget_s: float = 0.0
@@ -74,7 +78,7 @@ class Crossed:
     """What came of a call."""
 
     faces: list[FaceParams]
-    """What the receiver has at each frame of the film."""
+    """What the receiver draws at each frame of the film."""
     payload_kbps: float
     """Codec bytes."""
     up_kbps: float
@@ -92,11 +96,21 @@ class Crossed:
         return self.up_kbps + self.down_kbps + self.handshake_bytes * 8e-3 / self.seconds
 
 
+def profile_of(codec: str, faces: Sequence[FaceParams], *, placed: bool) -> str:
+    """The name at hello where the faces' place crosses, and how the body stands if all know it and
+    the codec can say it: as `OutgoingFace.profile`."""
+    if not placed:
+        return codec
+    whole = f"{codec}+offset+body"
+    measured = all(face.body is not None for face in faces)
+    return whole if measured and whole in PROFILES else f"{codec}+offset"
+
+
 def cross(setting: Setting, terms: Terms, faces: Sequence[FaceParams], order: Sequence[int],
           fps: float, *, placed: bool = False) -> Crossed:  # fmt: skip
-    """A call in which the film's faces are sent in `order`; `placed`: with the head's place. What
-    the receiver has of a face is that of its last time."""
-    profile = PROFILES[setting.profile + ("+offset" if placed else "")]
+    """A call in which the film's faces are sent in `order`; `placed`: with the head's place and
+    the body. What the receiver draws of a face is that of its last time."""
+    profile = PROFILES[profile_of(setting.profile, faces, placed=placed)]
     interval = 1.0 / fps
     encoder = profile.encoder(terms, gop=round(GOP_S[setting.mode] * fps))
     decoder = profile.decoder(terms)
@@ -155,7 +169,7 @@ def cross(setting: Setting, terms: Terms, faces: Sequence[FaceParams], order: Se
         raise LocalError(f"the simulated call failed: {' '.join(ended) or 'no frame came'}")
     (began, up_before, down_before), (done, up, down) = crossed
     spent = done - began
-    shown = held(got, len(order))
+    shown = followed(held(got, len(order)))
     last = {frame: position for position, frame in enumerate(order)}
     return Crossed(
         [shown[last[i]] for i in range(len(faces))], payload * 8e-3 / spent,
@@ -178,4 +192,13 @@ def held(got: dict[int, FaceParams], count: int) -> list[FaceParams]:
     return out
 
 
-__all__ = ["SETTINGS", "Crossed", "Setting", "cross", "held"]
+def followed(faces: Sequence[FaceParams]) -> list[FaceParams]:
+    """The same faces, one after the other, on a body that stands as it is drawn."""
+    stance, out = Stance(), []
+    for face in faces:
+        body = stance.follow(face).astype(np.float32)
+        out.append(face if face.body is None else replace(face, body=body))
+    return out
+
+
+__all__ = ["SETTINGS", "Crossed", "Setting", "cross", "followed", "held", "profile_of"]

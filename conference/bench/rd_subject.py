@@ -1,12 +1,13 @@
 """What `facewire bench rd` compares: one person's held-out film, as a head on white and whole.
 
 The rule: every side gets the same frames and is scored against them; facewire's faces are what a
-live sender with the avatar's own tracker would send, its pictures what a receiver draws.
+live sender with the avatar's own tracker would send, the body's numbers too where it measures them,
+its pictures what a receiver draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,10 @@ from quic_transport.codec import Terms
 from quic_transport.codec.rc_tables import SECTION
 from quic_transport.errors import LocalError
 from quic_transport.params import EXPRESSION_DIM, FaceParams
-from receiver.full_frame import FullFrame
+from receiver.full_frame import FullFrame, Stance
+from sender.personal.body import BodyTracker
+from sender.personal.body_model import BodyModel
+from sender.personal.body_model import from_sections as body_from
 from sender.personal.model import from_sections
 from sender.video import read_video
 
@@ -45,7 +49,7 @@ class Scene:
     mattes: Image
     """[N, H, W] where the head is."""
     draw: Callable[[FaceParams, int], Image]
-    """What a receiver draws of a face, at frame i."""
+    """What a receiver draws of a face, at frame i; the body as the face has it."""
     placed: bool
     """Whether the head's place crosses too."""
 
@@ -55,7 +59,8 @@ class Subject:
     """An avatar and its film."""
 
     faces: list[FaceParams]
-    """What is sent at each of the N frames."""
+    """What is sent at each of the N frames; with how the body stands if there is a clip and the
+    avatar's sender measures it."""
     terms: Terms
     """What both ends know of the codec."""
     tables: bool
@@ -103,38 +108,47 @@ def open_subject(avatar_file: Path, folder: Path, clip: Path | None, *, size: in
         if full is None:
             raise LocalError(f"{avatar_file} is a head alone: leave --clip out, or train it again "
                              "from a set with whole pictures")  # fmt: skip
-        scenes.append(_whole(full, data, picked, clip))
+        scene, faces = _whole(full, data, picked, clip, faces, body_from(sections))
+        scenes.append(scene)
     tables = any(name.startswith(SECTION) for name in sections)
     return Subject(faces, Terms(avatar.meta.bounds, sections), tables, len(public_bytes(avatar)),
                    scenes)  # fmt: skip
 
 
-def _whole(full: FullFrame, data: TrainSet, picked: NDArray[np.int64], clip: Path) -> Scene:
+def _whole(full: FullFrame, data: TrainSet, picked: NDArray[np.int64], clip: Path,
+           faces: list[FaceParams],
+           body: BodyModel | None) -> tuple[Scene, list[FaceParams]]:  # fmt: skip
+    """The scene, and the faces on their bodies: measured in frame after frame as a sender does."""
     height, width = (side & ~1 for side in full.size[::-1])
-    frames = filmed(full.framing, data, picked, clip)[:, :height, :width]
+    tracker = None if body is None else BodyTracker(body)
+    pictures, standing = [], []
+    for face, picture in zip(faces, filmed(full.framing, data, picked, clip), strict=True):
+        pictures.append(full.framing.cut(picture)[:height, :width])
+        standing.append(face if tracker is None else tracker.follow(picture, face))
     mattes = np.stack([matte(full.framing, data, i) for i in picked])[:, :height, :width]
 
     def draw(face: FaceParams, _: int) -> Image:
+        full.stance = Stance()  # it was followed over the whole call
         shown = full.draw(face, head_pose(face.rotation, data.distance_m))
         return np.ascontiguousarray(shown[:height, :width, :3])
 
     title = f"the whole picture, {width} x {height}"
-    return Scene("picture", title, frames, mattes, draw, placed=True)
+    scene = Scene("picture", title, np.stack(pictures), mattes, draw, placed=True)
+    return scene, standing
 
 
-def filmed(framing: Framing, data: TrainSet, picked: NDArray[np.int64], clip: Path) -> Image:
-    """The clip's own pictures [N, H, W, 3] of frames of its set, as a call frames them."""
+def filmed(framing: Framing, data: TrainSet, picked: NDArray[np.int64],
+           clip: Path) -> Iterator[Image]:  # fmt: skip
+    """The clip's own pictures [H, W, 3] of frames of its set, whole, as a camera gives them."""
     source = data.extra.get("source_frame")
     if source is None:
         raise LocalError(f"{data.folder} does not say which frames of the clip it has")
     frames = read_video(clip, warn=lambda _: None)
-    pictures = []
     for i in picked:
         found = next((f.image for f in frames if f.index >= int(source[i])), None)
         if found is None or found.shape[1::-1] != framing.source:
             raise LocalError(f"{clip} is not the clip that {data.folder} was made of")
-        pictures.append(framing.cut(found))
-    return np.stack(pictures)
+        yield found
 
 
 def matte(framing: Framing, data: TrainSet, i: int) -> Image:

@@ -236,11 +236,12 @@ def swaying(passed: float, *numbers: float) -> FaceParams:
 
 def test_body_follows_what_is_sent_and_eases_back_where_nothing_is() -> None:
     full, _ = frame(torso())
-    assert full._stand(swaying(5.0, 8, 0, 0, -4)).tolist() == [8, 0, 0, -4]  # at first: at once
+    follow = full.stance.follow
+    assert follow(swaying(5.0, 8, 0, 0, -4)).tolist() == [8, 0, 0, -4]  # at first: at once
     now, shown = 5.0, [8.0]
     for numbers in [(0, 0, 0, 0)] * 10 + [(8, 0, 0, 0)] * 10 + [()] * 40:
         now += 0.05
-        shown.append(float(full._stand(swaying(now, *numbers))[0]))
+        shown.append(float(follow(swaying(now, *numbers))[0]))
     assert shown[10] < 0.1
     assert shown[20] > 7.9
     assert 0 < shown[25] < shown[20]  # slowly, on
@@ -248,8 +249,8 @@ def test_body_follows_what_is_sent_and_eases_back_where_nothing_is() -> None:
     steps = np.abs(np.diff(shown))
     assert steps[:20].max() < 0.6 * 8
     assert steps[20:].max() < 0.15 * 8
-    assert full._stand(swaying(now + 60, 3, 0, 0, 0))[0] == 3  # another call, or a seek
-    assert full._stand(swaying(now, 0, 0, 0, 0))[0] == 0
+    assert follow(swaying(now + 60, 3, 0, 0, 0))[0] == 3  # another call, or a seek
+    assert follow(swaying(now, 0, 0, 0, 0))[0] == 0
 
 
 def test_body_that_stands_elsewhere_is_drawn_there() -> None:

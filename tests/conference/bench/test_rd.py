@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conference.bench import cli
+from conference.bench import cli, rd_subject
 from conference.bench.perceptual import open_lpips
 from conference.bench.rd import shown_on_sheet, to_and_fro
-from conference.bench.rd_call import SETTINGS, Crossed, cross
+from conference.bench.rd_call import SETTINGS, Crossed, cross, followed
 from conference.bench.rd_report import crossing
 from conference.bench.video_codecs import (
     PACKET_BYTES,
@@ -37,12 +38,17 @@ from quic_transport.avatar_file import AvatarFile, AvatarMeta, save_avatar
 from quic_transport.codec import Terms
 from quic_transport.codec import rc_tables as tables
 from quic_transport.errors import LocalError
-from quic_transport.params import ParamBounds
-from receiver.full_frame import plate_sections
+from quic_transport.params import FaceParams, ParamBounds
+from receiver.full_frame import FullFrame, background_of, plate_sections
+from tests.conference.test_full_frame_body import filmed as body_filmed
+from tests.conference.test_full_frame_body import learn, said, sway
+from tests.conference.test_full_frame_body import room as behind
 from tests.nerf.heads import random_head
+from tests.nerf.swaying import FRAMING, swaying_torso
 from tests.portrait.sets import TRUTH, film_disc
 from tests.quic_transport.rc_golden import golden_tables, placed
 from tests.quic_transport.strategies import synthetic_track
+from tests.receiver.test_full_frame import DiscRenderer
 
 FACES = [placed(p, i) for i, p in enumerate(synthetic_track(5, 60))]
 TERMS = Terms(ParamBounds.of(np.stack([f.vector() for f in FACES])),
@@ -109,6 +115,54 @@ def test_the_head_s_place_crosses_where_it_is_asked_for() -> None:
     assert sent is not None
     assert come is not None
     assert np.abs(sent - come).max() < 0.01
+
+
+def test_body_crosses_where_all_faces_know_it_and_the_codec_can_say_it() -> None:
+    swayed = [replace(f, body=np.array(sway(3 * i), np.float32)) for i, f in enumerate(FACES)]
+    settings = {s.name: s for s in SETTINGS}
+    without = cross(settings["rc"], TERMS, FACES, ORDER, 20.0, placed=True)
+    call = cross(settings["rc"], TERMS, swayed, ORDER, 20.0, placed=True)
+    assert call.payload_kbps > without.payload_kbps + 0.02
+    true = followed([replace(swayed[i], capture_time=k / 20) for k, i in enumerate(ORDER)])
+    last = {i: k for k, i in enumerate(ORDER)}
+    wanted = np.array([true[last[i]].body for i in range(len(FACES))])
+    come = np.array([f.body for f in call.faces])
+    assert np.abs(come - wanted).max() < 0.8  # the codec's grid
+    assert np.ptp(wanted, axis=0).min() > 1.5
+    still = [*swayed[:-1], FACES[-1]]  # one whose body nobody measured
+    for setting, faces, whole in (("rc", FACES, True), ("rc", still, True), ("eg0", swayed, True),
+                                  ("rc", swayed, False)):  # fmt: skip
+        plain = cross(settings[setting], TERMS, faces, ORDER[:60], 20.0, placed=whole)
+        assert all(f.body is None for f in plain.faces)
+
+
+def test_body_is_measured_in_the_film_and_drawn_as_the_face_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = learn(tmp_path, swaying_torso())
+    assert learned.model is not None
+    faces = [said(k, k / 20) for k in range(24)]
+    film = [body_filmed(learned.torso, f, sway(k), behind()) for k, f in enumerate(faces)]
+    full = FullFrame(FRAMING, learned.torso, background_of("plate", behind()), DiscRenderer(), 0.6)
+    monkeypatch.setattr(rd_subject, "filmed", lambda *_: iter(film))
+    monkeypatch.setattr(rd_subject, "matte", lambda *_: np.zeros(film[0].shape[:2], np.uint8))
+    data: Any = SimpleNamespace(distance_m=0.6)
+    args = (full, data, np.arange(24), tmp_path, faces)
+    scene, standing = rd_subject._whole(*args, learned.model)
+    found = np.array([f.body for f in standing])
+    assert np.abs(found - [sway(k) for k in range(24)]).max() < 1.5
+    rows = slice(film[0].shape[0] * 2 // 3, None)  # below the head
+
+    def error(i: int, face: FaceParams) -> float:
+        shown = scene.draw(face, i)[rows].astype(float)
+        return float(np.mean((shown - scene.frames[i][rows]) ** 2))
+
+    for i in (8, 20, 3):
+        assert error(i, standing[i]) < 0.5 * error(i, faces[i])
+    first = scene.draw(standing[8], 8)  # whatever was drawn before
+    scene.draw(standing[9], 9)
+    assert np.array_equal(scene.draw(standing[8], 8), first)
+    assert rd_subject._whole(*args, None)[1] == faces
 
 
 @pytest.mark.parametrize("codec", VIDEO_CODECS, ids=lambda c: c.name)
