@@ -160,7 +160,7 @@ def test_body_is_measured_in_the_film_and_drawn_as_the_face_has_it(
     for i in (8, 20, 3):
         assert error(i, standing[i]) < 0.5 * error(i, faces[i])
     first = scene.draw(standing[8], 8)  # whatever was drawn before
-    scene.draw(standing[9], 9)
+    scene.draw(standing[7], 7)
     assert np.array_equal(scene.draw(standing[8], 8), first)
     assert rd_subject._whole(*args, None)[1] == faces
 
