@@ -145,6 +145,7 @@ def reach(
     from conference.calling import call_peer
     from quic_transport.endpoint import serve
     from quic_transport.invite import Invite, parse_address
+    from quic_transport.kept_tickets import lasting_tickets
     from quic_transport.limits import Limits
     from quic_transport.tokens import forget_token, lasting_token
 
@@ -155,7 +156,10 @@ def reach(
         return call_peer(invite, party, face, limits=limits, qlog=args.qlog)
     host, port = parse_address(args.listen)
     token = lasting_token(port)
-    listener = serve(host, port, party=party, token=token, limits=limits, qlog=args.qlog)
+    listener = serve(
+        host, port, party=party, token=token, limits=limits, qlog=args.qlog,
+        tickets=lasting_tickets(port),
+    )  # fmt: skip
     announce(f"invite: {listener.invite}")
     announce("waiting for a call; whoever has the invite can call (Ctrl-C ends)")
     while not interrupt.requested:

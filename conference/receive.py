@@ -117,6 +117,7 @@ def main(argv: list[str]) -> int:
     from quic_transport.avatar_cache import AvatarCache
     from quic_transport.endpoint import Party, serve
     from quic_transport.invite import parse_address
+    from quic_transport.kept_tickets import lasting_tickets
     from quic_transport.tokens import forget_token, lasting_token
 
     host, port = parse_address(args.listen)
@@ -130,7 +131,9 @@ def main(argv: list[str]) -> int:
     party = Party(receives=True, cache=AvatarCache())
     with (
         Interrupt() as interrupt,
-        serve(host, port, party=party, token=lasting_token(port)) as listener,
+        serve(
+            host, port, party=party, token=lasting_token(port), tickets=lasting_tickets(port)
+        ) as listener,
     ):
         announce(f"invite: {listener.invite}")
         announce("waiting for a call; whoever has the invite can call (Ctrl-C ends)")

@@ -25,6 +25,7 @@ from itertools import count
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import HandshakeCompleted
+from aioquic.tls import SessionTicket
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
@@ -34,6 +35,7 @@ from quic_transport import quic_inside
 from quic_transport.engine import Engine
 from quic_transport.events import Event
 from quic_transport.session import Session
+from quic_transport.tickets import TicketStore
 from quic_transport.unknown import SentPackets, notice_for
 
 CLIENT, SERVER = 0, 1
@@ -60,9 +62,10 @@ class VirtualCall:
 
     def __init__(
         self, client: Session, server: Session, settings: PathSettings, seed: int = 0, *,
-        on_event: Owner,
+        on_event: Owner, tickets: TicketStore | None = None,
     ) -> None:  # fmt: skip
-        """The call is made at once, at time 0; `on_event` may call the sessions' methods."""
+        """The call is made at once, at time 0; `on_event` may call the sessions' methods.
+        `tickets`: the server's; None: it gives none, and a client comes back without early data."""
         self.now = 0.0
         self.path = Path(settings, seed)
         self._on_event = on_event
@@ -70,20 +73,33 @@ class VirtualCall:
         self._ids = count()
         self._client_address = _address(CLIENT)
         self._again: tuple[Session, Session] | None = None  # who speak after a restart
+        self._tickets = tickets
+        self._ticket: SessionTicket | None = None  # the client's
         self._sides = self._connect(client, server)
         self.pump(CLIENT)
 
     def _connect(self, client: Session, server: Session) -> tuple[_Side, _Side]:
-        client_quic = quic_inside.client_connection(quic_inside.configuration(is_client=True))
+        settings = quic_inside.configuration(is_client=True)
+        settings.session_ticket, self._ticket = self._ticket, None
+        client_quic = quic_inside.client_connection(settings, self._keep_ticket)
+        tickets = self._tickets
         server_quic = QuicConnection(
             configuration=_server_configuration(),
             original_destination_connection_id=client_quic.original_destination_connection_id,
+            session_ticket_fetcher=tickets.take if tickets is not None else None,
+            session_ticket_handler=tickets.add if tickets is not None else None,
         )
         client_quic.connect(_address(SERVER), now=self.now)
+        engine = Engine(client_quic, client, is_client=True)
+        if settings.session_ticket is not None:
+            engine.start(self.now)  # with the first packet
         return (
-            _Side(Engine(client_quic, client, is_client=True), "up", heard=True),
+            _Side(engine, "up", heard=True),
             _Side(Engine(server_quic, server, is_client=False), "down"),
         )
+
+    def _keep_ticket(self, ticket: SessionTicket) -> None:
+        self._ticket = ticket
 
     def move_client(self) -> None:
         """The client's address changes, and it knows: what was sent to the old one is lost."""
@@ -93,9 +109,13 @@ class VirtualCall:
         quic.change_connection_id()
         quic.send_ping(0)
 
-    def restart_server(self, server: Session, client: Session) -> None:
+    def restart_server(
+        self, server: Session, client: Session, tickets: TicketStore | None = None
+    ) -> None:
         """The server's process is another one now, with `server`; its first answer to the old
-        connection's packets makes the client call again, with `client`."""
+        connection's packets makes the client call again, with `client`. `tickets`: the new
+        process's, if it has not the old one's."""
+        self._tickets = tickets if tickets is not None else self._tickets
         self._again = (client, server)
         gone = self._sides[SERVER]
         gone.engine.gone, gone.engine.started, gone.heard = True, False, False

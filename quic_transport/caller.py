@@ -15,7 +15,6 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import SessionTicket
 
 from quic_transport.call import Call
@@ -93,15 +92,7 @@ class Caller:
         self._watch = asyncio.get_running_loop().create_task(self._keep(connection.call))
         return connection
 
-    def _settings(self, early: bool) -> QuicConfiguration:
-        settings = configuration(is_client=True, qlog=self._to.qlog)
-        if early and self._ticket is not None:
-            settings.session_ticket, self._ticket = self._ticket, None
-        return settings
-
-    async def _connection(
-        self, call: Call | None, *, early: bool = False, presumed: Hello | None = None
-    ) -> Connection:
+    async def _connection(self, call: Call | None, presumed: Hello | None = None) -> Connection:
         """A connection under way: the first one, or one more for `call`."""
         invite = self._to.invite
         session = self._to.party.session(
@@ -109,7 +100,8 @@ class Caller:
             attempt=self._attempt, presumed=presumed,
         )  # fmt: skip
         self._attempt += 1
-        settings = self._settings(early)
+        settings = configuration(is_client=True, qlog=self._to.qlog)
+        settings.session_ticket = self._ticket
         quic = client_connection(settings, self._keep_ticket)
         loop = asyncio.get_running_loop()
         transport, connection = await loop.create_datagram_endpoint(
@@ -120,6 +112,7 @@ class Caller:
             remote_addr=(invite.host, invite.port),
         )  # fmt: skip
         connection.on_unknown = self._unknown
+        connection.trusted = self._trusts
         connection.connect(transport.get_extra_info("peername"))
         if settings.session_ticket is not None:
             connection.start_session()  # with the first packet: the ticket proves who reads it
@@ -128,11 +121,21 @@ class Caller:
     def _keep_ticket(self, ticket: SessionTicket) -> None:
         self._ticket = ticket
 
-    def _check(self, connection: Connection) -> None:
+    def _spend_ticket(self, connection: Connection) -> None:
+        """The listener takes each ticket once: it is spent when the connection that was opened
+        with it was heard; a flight that nobody answered may go again."""
         if (
-            connection.resumed_tls
-            or peer_fingerprint(connection.quic) == self._to.invite.fingerprint
+            connection.wire().received_packets > 0
+            and connection.quic.configuration.session_ticket is self._ticket
         ):
+            self._ticket = None
+
+    def _trusts(self, connection: Connection) -> bool:
+        known = peer_fingerprint(connection.quic) == self._to.invite.fingerprint
+        return connection.resumed_tls or known
+
+    def _check(self, connection: Connection) -> None:
+        if self._trusts(connection):
             return
         raise RemoteError(
             f"the server at {self._to.invite.address} is not the one that made this invite (its "
@@ -160,8 +163,10 @@ class Caller:
                 await self._move(current)
             quiet = now - current.heard_at
             if quiet < MOVE_AFTER_S and not current.gone:
-                if current.heard_at > self._tried_at:  # the old one is well
-                    self._drop_challenger()
+                if current.heard_at > self._tried_at and self._challenger is not None:
+                    self._drop_challenger()  # the old one is well
+                    # unless the listener has taken the other's hello: then one more, soon
+                    self._tried_at = now - ATTEMPT_S + REFUSED_ATTEMPT_S
                 continue
             if quiet > self._to.limits.peer_timeout_s:
                 call.end(CallEnded.silence(self._to.limits.peer_timeout_s))
@@ -169,9 +174,10 @@ class Caller:
             if now - self._moved_at > MOVE_AGAIN_S and not current.gone:
                 self._moved_at = now
                 await self._move(current)
-            pause = REFUSED_ATTEMPT_S if current.refusals else ATTEMPT_S
+            refusals = (self._challenger or current).refusals
+            pause = REFUSED_ATTEMPT_S if refusals else ATTEMPT_S
             if (quiet > RETRY_AFTER_S or current.gone) and now - self._tried_at > pause:
-                await self._try_again(call, early=not current.refusals)
+                await self._try_again(call)
 
     async def _move(self, connection: Connection) -> None:
         """Take a new socket, as after a change of address."""
@@ -180,18 +186,23 @@ class Caller:
         except OSError:
             pass  # there is no network at present
 
-    async def _try_again(self, call: Call, *, early: bool, presumed: Hello | None = None) -> None:
+    async def _try_again(self, call: Call, presumed: Hello | None = None) -> None:
         self._drop_challenger()
         self._tried_at = asyncio.get_running_loop().time()
         try:
-            challenger = await self._connection(call, early=early, presumed=presumed)
+            challenger = await self._connection(call, presumed)
         except OSError:
             return
         self._challenger = challenger
+        if challenger.session.presumes:
+            challenger.call.lean((challenger.session, challenger))
         challenger.handshake.add_done_callback(lambda done: self._greet(challenger, done))
 
     def _greet(self, challenger: Connection, done: asyncio.Future[None]) -> None:
-        if done.cancelled() or done.exception() is not None:
+        if done.cancelled():
+            return
+        self._spend_ticket(challenger)
+        if done.exception() is not None:
             return
         try:
             self._check(challenger)
@@ -205,12 +216,14 @@ class Caller:
     def _unknown(self, connection: Connection) -> None:
         """The server says that it does not know this connection: it was started anew, and frames
         on the old one are lost. They go with our hello on the new one, to whoever has proved to
-        be the one that made the invite."""
+        be the one that made the invite, or can read what only that one can (early data)."""
         now = asyncio.get_running_loop().time()
-        if connection is self._current and now - self._tried_at > REFUSED_ATTEMPT_S:
+        in_vain = self._challenger is not None and self._challenger.refusals > 0
+        tried = now - self._tried_at <= REFUSED_ATTEMPT_S and not in_vain
+        if connection is self._current and not tried:
             self._tried_at = now
             presumed = connection.session.peer
-            task = self._try_again(connection.call, early=False, presumed=presumed)
+            task = self._try_again(connection.call, presumed)
             self._thread.loop.create_task(task)
 
     def _on_event(self, connection: Connection, event: Event) -> None:
@@ -232,6 +245,7 @@ class Caller:
     def _drop_challenger(self) -> None:
         if self._challenger is not None:
             self._challenger.call.lean(None)
+            self._spend_ticket(self._challenger)
             self._challenger.retire()
             self._challenger = None
 

@@ -13,6 +13,7 @@ from typing import Any
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import QuicConnection
+from aioquic.tls import SessionTicket
 
 from quic_transport import quic_inside
 from quic_transport.avatar_cache import AvatarCache
@@ -84,6 +85,8 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         self.gone = False
         self.heard_at = self._born = self._loop.time()
         self.on_unknown: Callable[[Connection], None] = lambda connection: None
+        self.trusted: Callable[[Connection], bool] = lambda connection: True
+        self.ticket: SessionTicket | None = None  # that a server issued, and nobody keeps yet
         self.handshake: asyncio.Future[None] = self._loop.create_future()
         self.refusals = 0  # ICMP errors since the peer was last heard
         self._session = session
@@ -148,6 +151,7 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
     def datagram_received(self, data: Any, addr: Any) -> None:
         """Count, then let aioquic take it apart."""
         if self._connected_socket and self._wrapped.packets.is_notice(data):
+            self.refusals = 0
             self.on_unknown(self)
             return
         self._counter.received(len(data))
@@ -168,6 +172,9 @@ class Connection(QuicConnectionProtocol):  # type: ignore[misc]
         """Translate one event of aioquic."""
         if isinstance(event, quic_events.HandshakeCompleted) and not self.handshake.done():
             self.resumed_tls = event.session_resumed
+            if not self.trusted(self):  # before what was refused as early data goes again
+                self.gone = True
+                self._quic.close(reason_phrase="another certificate")
             self.handshake.set_result(None)  # a client's owner now checks the fingerprint
         with self.call.lock:
             self._engine.handle(event, self._loop.time())

@@ -47,6 +47,7 @@ from quic_transport.listener import Listener
 from quic_transport.loop_thread import LoopThread
 from quic_transport.messages import TOKEN_BYTES
 from quic_transport.party import Party
+from quic_transport.tickets import Tickets, TicketStore
 
 __all__ = ["Call", "Listener", "Party", "connect", "serve"]
 
@@ -54,17 +55,18 @@ __all__ = ["Call", "Listener", "Party", "connect", "serve"]
 def serve(
     host: str, port: int, *, party: Party, identity: Identity | None = None,
     token: bytes | None = None, limits: Limits | None = None, qlog: Path | None = None,
+    tickets: TicketStore | None = None,
 ) -> Listener:  # fmt: skip
     """Listen on `host`:`port` (0: any free port). LocalError: in use, not ours, no such host.
 
     `identity` None: the user's own, made on first use; `token` None: a new random one; `qlog`: a
-    folder for QUIC's own logs.
+    folder for QUIC's own logs; `tickets`: where callers' session tickets are (None: in memory).
     """
     token = token if token is not None else secrets.token_bytes(TOKEN_BYTES)
     if len(token) != TOKEN_BYTES:
         raise LocalError(f"a token has {TOKEN_BYTES} bytes, not {len(token)}")
-    identity = identity or load_identity()
-    return Listener(host, port, party, identity, token, limits or Limits(), qlog)
+    identity, limits = identity or load_identity(), limits or Limits()
+    return Listener(host, port, party, identity, token, limits, qlog, tickets or Tickets())
 
 
 def connect(

@@ -43,6 +43,8 @@ class Engine:
             self.start(now)  # before the handshake is complete: early data may follow
         elif isinstance(event, quic_events.HandshakeCompleted):
             quic_inside.lazy_acks(self.quic)
+            if not event.early_data_accepted:
+                quic_inside.resend_refused(self.quic, now)
         elif isinstance(event, quic_events.StreamDataReceived):
             # bulk and greetings: their sender waits
             if event.stream_id != CONTROL_STREAM or session.state is not State.OPEN:

@@ -3,7 +3,7 @@
 The rule: a stranger costs a bounded amount. Connections, handshakes per second and answers to
 unknown packets have caps (`Limits`); who has no valid token is gone after one message. A caller
 whose connection broke comes back into its own call, with a number that was never used before, so
-that a replayed greeting opens nothing.
+that a replayed greeting opens nothing. Its ticket is kept only once it has shown the token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.tls import SessionTicket
 
+from quic_transport import quic_inside
 from quic_transport.call import Call
+from quic_transport.call_state import State
 from quic_transport.certs import Identity
 from quic_transport.connection import Connection
 from quic_transport.errors import LocalError
@@ -36,28 +38,11 @@ from quic_transport.messages import NO_CALL, Hello
 from quic_transport.offer import Reason
 from quic_transport.party import Party
 from quic_transport.quic_inside import configuration
+from quic_transport.tickets import TicketStore
 from quic_transport.unknown import notice_for
 
 DESERTED_S = 3.0  # a call whose peer is silent for so long makes room for another caller
 STRANGER_S = 2.0  # for a connection without a call, where there is no room for others
-MAX_TICKETS = 64
-
-
-class Tickets:
-    """Session tickets that callers may come back with: each opens one connection, once."""
-
-    def __init__(self) -> None:
-        self._tickets: dict[bytes, SessionTicket] = {}
-
-    def add(self, ticket: SessionTicket) -> None:
-        """Keep a ticket; the oldest goes when there are too many."""
-        while len(self._tickets) >= MAX_TICKETS:
-            del self._tickets[next(iter(self._tickets))]
-        self._tickets[ticket.ticket] = ticket
-
-    def take(self, label: bytes) -> SessionTicket | None:
-        """The ticket with this label, which is not valid any more after this."""
-        return self._tickets.pop(label, None)
 
 
 class Listener:
@@ -65,10 +50,11 @@ class Listener:
 
     def __init__(
         self, host: str, port: int, party: Party, identity: Identity, token: bytes,
-        limits: Limits, qlog: Path | None,
+        limits: Limits, qlog: Path | None, tickets: TicketStore,
     ) -> None:  # fmt: skip
         """Use `endpoint.serve`."""
         self._party = party
+        self.tickets = tickets
         self._token = token
         self.limits = limits
         self._current: Call | None = None
@@ -128,14 +114,28 @@ class Listener:
     def connection(self, quic: QuicConnection) -> Connection:
         """What aioquic's server makes of a new caller."""
         session = self._party.session(self._token, self.limits, is_client=False)
-        return Connection(
+        connection = Connection(
             quic, session, self._party.cache, self._thread, connected=False,
             on_event=self._on_event, on_gone=lambda connection: None,
         )  # fmt: skip
+        quic_inside.on_ticket(quic, lambda ticket: self._issued(connection, ticket))
+        return connection
+
+    def _issued(self, connection: Connection, ticket: SessionTicket) -> None:
+        connection.ticket = ticket
+        self._keep_ticket(connection)
+
+    def _keep_ticket(self, connection: Connection) -> None:
+        """Strangers get tickets too, which are good for nothing: until the token was shown, this
+        is a matter of one connection."""
+        if connection.ticket is not None and connection.session.state is State.OPEN:
+            self.tickets.add(connection.ticket)
+            connection.ticket = None
 
     def _on_event(self, connection: Connection, event: Event) -> None:
         if isinstance(event, Ringing):
             self._ring(connection, event.hello)
+            self._keep_ticket(connection)
             connection.wake()
         elif isinstance(event, CallOpened) and connection.call is not self._current:
             pass  # it was turned away meanwhile
@@ -169,12 +169,10 @@ class Server(QuicServer):  # type: ignore[misc]
     """aioquic's server with caps, so that strangers cannot fill the memory or the processor."""
 
     def __init__(self, listener: Listener, settings: QuicConfiguration) -> None:
-        tickets = Tickets()
         super().__init__(
             configuration=settings,
             create_protocol=lambda quic, stream_handler=None: listener.connection(quic),
-            session_ticket_fetcher=tickets.take,
-            session_ticket_handler=tickets.add,
+            session_ticket_fetcher=listener.tickets.take,
         )
         limits = listener.limits
         self._limit = limits.max_connections

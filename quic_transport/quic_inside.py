@@ -19,6 +19,7 @@ from aioquic import tls
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.logger import QuicFileLogger
+from aioquic.quic.packet import QuicPacketType
 from cryptography.hazmat.primitives import hashes
 
 from quic_transport import congestion
@@ -62,6 +63,22 @@ def client_connection(
     quic._peer_cid.cid = os.urandom(FIRST_CONNECTION_ID_BYTES)
     quic._original_destination_connection_id = quic._peer_cid.cid
     return quic
+
+
+def on_ticket(quic: QuicConnection, handler: Callable[[tls.SessionTicket], None]) -> None:
+    """Have a server's connection issue a ticket, and `handler` get it; before the first packet."""
+    quic._session_ticket_handler = handler
+
+
+def resend_refused(quic: QuicConnection, now: float) -> None:
+    """The peer did not take our early data: it goes again at once, nobody will miss it there."""
+    space = quic._spaces[tls.Epoch.ONE_RTT]
+    early = [
+        packet
+        for packet in space.sent_packets.values()
+        if packet.packet_type is QuicPacketType.ZERO_RTT
+    ]
+    quic._loss._on_packets_lost(congestion_event=False, now=now, packets=early, space=space)
 
 
 def end_qlog(quic: QuicConnection) -> None:

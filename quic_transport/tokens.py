@@ -2,7 +2,8 @@
 
 The rule: a listener that ends as it should forgets its token; one that is killed leaves it, for a
 day, in a file that only its owner can read, and the next one on the same port takes it up. Then
-callers who are trying to come back are let in without a new invite.
+callers who are trying to come back are let in without a new invite. Their tickets
+(`kept_tickets`) last as long as the token does.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def lasting_token(port: int, folder: Path | None = None) -> bytes:
                 return found
     except OSError:
         pass
+    _forget_tickets(port, folder)
     token = secrets.token_bytes(TOKEN_BYTES)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,6 +53,20 @@ def forget_token(port: int, folder: Path | None = None) -> None:
     if port:
         with contextlib.suppress(OSError):
             _path(port, folder).unlink()
+        _forget_tickets(port, folder)
+
+
+def tickets_folder(port: int, folder: Path | None = None) -> Path:
+    """Where the tickets of the listening on `port` are."""
+    return (folder if folder is not None else config_folder()) / f"tickets-{port}"
+
+
+def _forget_tickets(port: int, folder: Path | None) -> None:
+    where = tickets_folder(port, folder)
+    with contextlib.suppress(OSError):
+        for path in where.iterdir():
+            path.unlink()
+        where.rmdir()
 
 
 def _path(port: int, folder: Path | None) -> Path:

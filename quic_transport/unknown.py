@@ -2,7 +2,8 @@
 
 The rule: the answer is shorter than the packet and repeats its first bytes, so it neither amplifies
 nor can be made up by somebody who does not see the path; and believing it costs a new handshake
-beside the old connection, never the old connection.
+beside the old connection, never the old connection: the listener that does know it takes the frames
+of either.
 Reference: QUIC's stateless reset (RFC 9000, section 10.3), which aioquic does not have.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 
 ECHO_BYTES = 12
-MARK = b"\x40facewire: I do not know this connection"
+MARK = b"\x40unknown"  # so short that the answer is shorter than a small face's packet
 MIN_PACKET_BYTES = len(MARK) + ECHO_BYTES + 1
 REMEMBERED = 128
 

@@ -27,9 +27,11 @@ from quic_transport.events import (
     Event,
     FrameReceived,
 )
+from quic_transport.kept_tickets import KeptTickets
 from quic_transport.messages import Hello
 from quic_transport.offer import Offer
 from quic_transport.session import Session
+from quic_transport.tickets import Tickets, TicketStore
 from tests.quic_transport.simulated import AVATAR, TOKEN, default_owner, make_offer, make_session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -273,8 +275,9 @@ class Roaming:
 
     def run(
         self, link: LinkSettings, seconds: float, *, restart_at: float = 1e9,
-        move_at: tuple[float, ...] = (),
+        move_at: tuple[float, ...] = (), stores: tuple[TicketStore | None, ...] = (None, None),
     ) -> VirtualCall:  # fmt: skip
+        """`stores`: the tickets of the server's first process, and of its second."""
         offer = make_offer(mode="datagram")
 
         def pair(attempt: int, presumed: Hello | None = None) -> tuple[Session, Session]:
@@ -309,9 +312,10 @@ class Roaming:
         def restart() -> None:
             nonlocal sessions
             sessions = pair(1, sessions[CLIENT].peer)
-            call.restart_server(sessions[SERVER], sessions[CLIENT])
+            call.restart_server(sessions[SERVER], sessions[CLIENT], stores[1])
 
-        call = VirtualCall(*sessions, PathSettings(link, link), 1, on_event=on_event)
+        path = PathSettings(link, link)
+        call = VirtualCall(*sessions, path, 1, on_event=on_event, tickets=stores[0])
         call.every(0.05, capture)
         call.at(restart_at, restart)
         for at in move_at:
@@ -336,6 +340,64 @@ def test_virtual_call_finds_a_restarted_listener_again(rtt_s: float) -> None:
     numbers = [s for _, s in call.log]
     assert sorted(set(numbers)) == sorted(numbers)
     assert len(numbers) > 20 * (30 - 1 - 3 * rtt_s) - 20
+
+
+@pytest.mark.parametrize("rtt_s", [0.02, 0.05, 0.1, 0.3])
+@pytest.mark.parametrize("phase_s", [0.0, 0.01, 0.02, 0.03, 0.04])
+def test_virtual_call_listener_that_kept_its_tickets_is_back_within_a_round_trip(
+    rtt_s: float, phase_s: float, tmp_path: Path
+) -> None:
+    """Another process in the same folder: the hello and the first frames are early data."""
+    call, at = Roaming(), 15.001 + phase_s
+    stores = KeptTickets(tmp_path), KeptTickets(tmp_path)
+    call.run(LinkSettings(delay_ms=500 * rtt_s), 20, restart_at=at, stores=stores)
+    assert call.opened == 2
+    assert not call.ended
+    back = call.first_after(at)
+    assert back - at < rtt_s + 0.1
+    assert next(s for t, s in call.log if t == back) in call.keys
+    numbers = [s for _, s in call.log]
+    assert sorted(set(numbers)) == sorted(numbers)
+    assert [t for t, _ in call.log][-1] > 19.9 - rtt_s
+
+
+@pytest.mark.parametrize("rtt_s", [0.02, 0.1, 0.3])
+def test_virtual_call_listener_that_lost_its_tickets_costs_one_round_trip_more(
+    rtt_s: float,
+) -> None:
+    """What it cannot read as early data comes again at once, not when it is found missing."""
+    call = Roaming()
+    link = LinkSettings(delay_ms=500 * rtt_s)
+    call.run(link, 20, restart_at=15.01, stores=(Tickets(), Tickets()))
+    assert call.opened == 2
+    assert not call.ended
+    assert rtt_s + 0.01 < call.first_after(15.01 + rtt_s / 2) - 15.01 < 2 * rtt_s + 0.11
+    assert len(call.log) > 20 * (20 - 1 - 3 * rtt_s) - 20
+
+
+@pytest.mark.parametrize("rtt_s", [0.02, 0.1, 0.3])
+def test_virtual_call_listener_restarted_in_an_outage_is_back_with_the_network(
+    rtt_s: float, tmp_path: Path
+) -> None:
+    """Half a round trip later than a listener that packets are under way to."""
+    call = Roaming()
+    link = LinkSettings(delay_ms=500 * rtt_s, outages=(Outage(15.0, 5.0),))
+    stores = KeptTickets(tmp_path), KeptTickets(tmp_path)
+    call.run(link, 25, restart_at=17.51, stores=stores)
+    assert call.opened == 2
+    assert not call.ended
+    assert call.first_after(16.0) - 20.0 < 1.5 * rtt_s + 0.1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_virtual_call_early_data_through_loss(kept: bool) -> None:
+    first, second = Tickets(), Tickets()
+    call, link = Roaming(), LinkSettings(delay_ms=50, loss=IndependentLoss(0.2))
+    call.run(link, 40, restart_at=15.01, stores=(first, first if kept else second))
+    assert call.opened == 2
+    assert not call.ended
+    assert call.first_after(16.0) < 20.0
+    assert len([at for at, _ in call.log if at > 20]) > 300
 
 
 def test_virtual_call_finds_a_restarted_listener_again_through_loss() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
 from quic_transport.avatar_cache import AvatarCache
 from quic_transport.call import Call
@@ -20,8 +21,9 @@ from quic_transport.connection import Connection
 from quic_transport.endpoint import Listener, Party, connect, serve
 from quic_transport.errors import LocalError
 from quic_transport.events import CallEnded, Ending, Event, FrameReceived
+from quic_transport.invite import Invite
+from quic_transport.kept_tickets import KeptTickets
 from quic_transport.limits import Limits
-from quic_transport.listener import Tickets
 from quic_transport.route import source_address
 from quic_transport.unknown import MARK, SentPackets, notice_for
 from tests.quic_transport.simulated import AVATAR, make_offer
@@ -66,7 +68,11 @@ class Relay:
                 )
                 self.threads[-1].start()
             if not self.silent:
+                self.passes(data)
                 self.backs[who].sendto(data, ("127.0.0.1", self.port_there))
+
+    def passes(self, data: bytes) -> None:
+        """Something goes up."""
 
     def _down(self, back: socket.socket, who: tuple[str, int]) -> None:
         while not self.stop:
@@ -290,6 +296,72 @@ def test_receiver_that_was_restarted_at_once_is_found_by_its_notice_alone(
     first.close()
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_restarted_receiver_that_kept_its_tickets_reads_early_data(
+    refused: bool, identity: Identity, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """However long it was away, and whatever was tried meanwhile: the ticket is still good."""
+    monkeypatch.setattr("quic_transport.caller.RETRY_AFTER_S", 0.3)
+    monkeypatch.setattr("quic_transport.caller.MOVE_AFTER_S", 0.2)
+    monkeypatch.setattr("quic_transport.caller.ATTEMPT_S", 0.3)
+    token, party = secrets.token_bytes(16), Party(receives=True)
+
+    def start(port: int = 0) -> Listener:
+        return serve("127.0.0.1", port, party=party, identity=identity, token=token,
+                     tickets=KeptTickets(tmp_path))  # fmt: skip
+
+    first = start()
+    relay = Relay(first.port)
+    port = first.port if refused else relay.port
+    invite = Invite("127.0.0.1", port, first.invite.fingerprint, token)
+    with connect(invite, party=SENDER) as sender:
+        viewer, talker = Viewer(accept(first)), Talker(sender)
+        until(lambda: len(viewer.frames) > 20)
+        until(lambda: len(list(tmp_path.iterdir())) == 1)
+        relay.silent = True
+        dead(first)
+        attempts = sender._link._session._hello.attempt  # type: ignore[attr-defined]
+        until(lambda: sender.quiet_s() > 0.8)  # some connections were tried in vain
+        completed = handshakes(monkeypatch)
+        with start(first.port if refused else 0) as second:
+            relay.port_there = second.port
+            relay.silent = False
+            again = Viewer(accept(second))
+            until(lambda: len(again.frames) > 20)
+            assert sender.reconnects == 1
+            assert sender.peer.attempt > attempts + 1
+            assert again.frames[0][1].key
+            assert completed
+            assert all(event.early_data_accepted for event in completed)
+            until(lambda: len(list(tmp_path.iterdir())) == 1)  # another one
+            talker.close()
+            sender.hang_up()
+            until(lambda: again.call.ended is not None)
+    relay.close()
+    first.close()
+
+
+def test_impostor_in_the_place_of_the_receiver_never_hears_the_hello(
+    identity: Identity, tmp_path: Path
+) -> None:
+    """Early data that nobody could read is not said again to whoever answered."""
+    token, party = secrets.token_bytes(16), Party(receives=True)
+    first = serve("127.0.0.1", 0, party=party, identity=identity, token=token)
+    other = load_identity(tmp_path / "other")
+    with connect(first.invite, party=SENDER) as sender:
+        viewer, talker = Viewer(accept(first)), Talker(sender)
+        until(lambda: len(viewer.frames) > 20)
+        dead(first)
+        time.sleep(0.1)
+        with serve("127.0.0.1", first.port, party=party, identity=other, token=token) as second:
+            until(lambda: second.connections > 0)
+            assert second.accept(1.0) is None
+            assert sender.reconnects == 0
+            assert sender.ended is None
+            talker.close()
+    first.close()
+
+
 def test_broken_connection_comes_back_into_its_own_call(listener: Listener) -> None:
     """The server's side of the connection breaks; the call is the same for both owners."""
     with connect(listener.invite, party=SENDER) as sender:
@@ -312,17 +384,7 @@ def test_broken_connection_comes_back_into_its_own_call(listener: Listener) -> N
 def test_reconnection_uses_the_ticket_and_early_data(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aioquic.quic.events import HandshakeCompleted
-
-    early: list[bool] = []
-    original = Connection.quic_event_received
-
-    def spy(self: Connection, event: object) -> None:
-        if isinstance(event, HandshakeCompleted):
-            early.append(event.early_data_accepted)
-        original(self, event)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Connection, "quic_event_received", spy)
+    completed = handshakes(monkeypatch)
     with connect(listener.invite, party=SENDER) as sender:
         viewer, talker = Viewer(accept(listener)), Talker(sender)
         until(lambda: len(viewer.frames) > 20)
@@ -331,8 +393,23 @@ def test_reconnection_uses_the_ticket_and_early_data(
         connection._thread.soon(connection.transmit)
         until(lambda: sender.reconnects == 1, 10)
         talker.close()
+    early = [event.early_data_accepted for event in completed]
     assert early[:2] == [False, False]
     assert True in early[2:]
+
+
+def handshakes(monkeypatch: pytest.MonkeyPatch) -> list[HandshakeCompleted]:
+    """Those that are completed from now on, at either end."""
+    completed: list[HandshakeCompleted] = []
+    original = Connection.quic_event_received
+
+    def spy(self: Connection, event: QuicEvent) -> None:
+        if isinstance(event, HandshakeCompleted):
+            completed.append(event)
+        original(self, event)
+
+    monkeypatch.setattr(Connection, "quic_event_received", spy)
+    return completed
 
 
 def dead(listener: Listener) -> None:
@@ -375,19 +452,6 @@ def test_caller_that_died_makes_room_for_the_next(
             until(lambda: old.call.ended is not None)
 
 
-def test_ticket_opens_one_connection_only() -> None:
-    class Ticket:
-        def __init__(self, label: bytes) -> None:
-            self.ticket = label
-
-    tickets = Tickets()
-    for number in range(200):
-        tickets.add(Ticket(bytes([number])))  # type: ignore[arg-type]
-    assert tickets.take(bytes([0])) is None  # the oldest are forgotten
-    assert tickets.take(bytes([199])) is not None
-    assert tickets.take(bytes([199])) is None
-
-
 def test_notice_is_believed_only_by_who_sent_the_packet() -> None:
     packets = SentPackets()
     packet = b"\x41" + os.urandom(80)
@@ -398,5 +462,6 @@ def test_notice_is_believed_only_by_who_sent_the_packet() -> None:
     packets.sent(packet)
     assert packets.is_notice(notice)
     assert notice_for(notice) is None
-    assert notice_for(packet[:40]) is None
+    assert notice_for(packet[:32]) is not None  # a packet with a small face
+    assert notice_for(packet[:20]) is None
     assert not packets.is_notice(MARK + os.urandom(12))
