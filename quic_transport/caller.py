@@ -38,6 +38,7 @@ MOVE_AGAIN_S = 3.0
 REROUTE_S = 0.2  # between two moves for the sake of another address of ours, at least
 RETRY_AFTER_S = 1.5  # of silence: a new connection is tried beside the old one
 ATTEMPT_S = 3.0  # after which another one takes its place
+LEAN_S = 1.0  # frames go to a connection that its listener has not greeted yet, at most
 REFUSED_ATTEMPT_S = 0.25  # the same while nothing listens there
 
 
@@ -164,6 +165,8 @@ class Caller:
             quiet = now - current.heard_at
             if quiet < MOVE_AFTER_S and not current.gone:
                 if current.heard_at > self._tried_at and self._challenger is not None:
+                    if self._challenger.session.presumes and now - self._tried_at < LEAN_S:
+                        continue  # frames take it already, and the listener may have moved to it
                     self._drop_challenger()  # the old one is well
                     # unless the listener has taken the other's hello: then one more, soon
                     self._tried_at = now - ATTEMPT_S + REFUSED_ATTEMPT_S
