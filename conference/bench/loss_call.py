@@ -6,7 +6,6 @@ are compared with the track at the instant that they claim to show; pictures tha
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,22 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conference.bench.loss_track import LandmarkMeter, Track
+from conference.bench.one_way import AVATAR, one_way_sessions
+from conference.outgoing import GOP_S
 from conference.virtual_call import SERVER, VirtualCall
 from netsim.path import PathSettings
 from quic_transport.codec import PROFILES, Terms
 from quic_transport.errors import CodecError
 from quic_transport.events import CallEnded, CallOpened, Event, FrameReceived, Ringing
-from quic_transport.limits import Limits
-from quic_transport.offer import DATAGRAM, Offer
+from quic_transport.offer import DATAGRAM
 from quic_transport.params import ParamBounds
 from quic_transport.session import Session
 from receiver.playout import PlayoutBuffer, PlayoutSettings
 
-TOKEN = b"sixteen bytes !!"
-AVATAR = bytes(1000)  # stands for a head that is known already
 WRONG_PX = 1.5
 SETTLE_S = 5.0  # after the first frame; what happens before is not judged
-STREAM_GOP_S = {"stream": 5.0, "stream-per-gop": 1.0, DATAGRAM: 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +107,12 @@ def run_call(
 ) -> CallResult:  # fmt: skip
     """Simulate `plan`; `bounds` and `sections` are the avatar's (None: of the track itself)."""
     terms = Terms(bounds or track.bounds(), dict(sections or {}))
-    offer = Offer(
-        name=track.name, schema="arkit46", extractor="truth", profile=plan.profile, fps=plan.fps,
-        bounds=terms.bounds, avatar_id=hashlib.sha256(AVATAR).hexdigest(),
-        avatar_size=len(AVATAR), mode=plan.mode,
+    sender, receiver = one_way_sessions(
+        track.name, plan.profile, terms.bounds, fps=plan.fps, mode=plan.mode,
+        latency_budget_s=plan.latency_budget_s,
     )  # fmt: skip
-    limits = Limits(latency_budget_s=plan.latency_budget_s)
-    sender = Session(is_client=True, token=TOKEN, offer=offer, avatar=AVATAR, limits=limits)
-    receiver = Session(is_client=False, token=TOKEN, receives=True)
     profile = PROFILES[plan.profile]
-    encoder = profile.encoder(terms, gop=round(STREAM_GOP_S[plan.mode] * plan.fps))
+    encoder = profile.encoder(terms, gop=round(GOP_S[plan.mode] * plan.fps))
     decoder = profile.decoder(terms)
     interval = 1.0 / plan.fps
     playout = PlayoutBuffer(

@@ -8,12 +8,12 @@ was measured and the codec can say it, and is followed over the whole call as a 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from conference.bench.one_way import AVATAR, one_way_sessions
 from conference.outgoing import GOP_S
 from conference.virtual_call import SERVER, VirtualCall
 from netsim.path import PathSettings
@@ -21,14 +21,10 @@ from netsim.settings import LinkSettings
 from quic_transport.codec import PROFILES, Pacer, Terms
 from quic_transport.errors import LocalError
 from quic_transport.events import CallEnded, CallOpened, Event, FrameReceived, Ringing
-from quic_transport.limits import Limits
-from quic_transport.offer import DATAGRAM, STREAM, Offer
+from quic_transport.offer import DATAGRAM, STREAM
 from quic_transport.params import FaceParams
-from quic_transport.session import Session
 from receiver.full_frame import Stance
 
-TOKEN = b"sixteen bytes !!"
-AVATAR = bytes(1000)  # stands for a head that is known already
 HEADER_BYTES = 28  # IPv4 and UDP
 RTT_MS = 100.0
 OPENING_S = 5.0  # for the handshake, at most
@@ -115,14 +111,10 @@ def cross(setting: Setting, terms: Terms, faces: Sequence[FaceParams], order: Se
     encoder = profile.encoder(terms, gop=round(GOP_S[setting.mode] * fps))
     decoder = profile.decoder(terms)
     pacer = Pacer(encoder, kbps=setting.kbps)
-    offer = Offer(
-        name="film", schema="arkit46", extractor="facenet", profile=profile.name, fps=fps,
-        bounds=terms.bounds, avatar_id=hashlib.sha256(AVATAR).hexdigest(),
-        avatar_size=len(AVATAR), mode=setting.mode,
+    sender, receiver = one_way_sessions(
+        "film", profile.name, terms.bounds, fps=fps, mode=setting.mode,
+        latency_budget_s=setting.latency_budget_s,
     )  # fmt: skip
-    limits = Limits(latency_budget_s=setting.latency_budget_s)
-    sender = Session(is_client=True, token=TOKEN, offer=offer, avatar=AVATAR, limits=limits)
-    receiver = Session(is_client=False, token=TOKEN, receives=True)
     positions: dict[int, int] = {}  # sequence → frame of the call
     got: dict[int, FaceParams] = {}
     ended: list[str] = []
