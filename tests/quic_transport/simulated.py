@@ -15,7 +15,7 @@ from itertools import count
 
 import numpy as np
 
-from quic_transport.codec.profile import EncodedFrame
+from quic_transport.codec.profile import EncodedFrame, Reference
 from quic_transport.events import CallEnded, CallOpened, Event, FrameReceived, Ringing
 from quic_transport.limits import Limits
 from quic_transport.offer import Offer
@@ -210,3 +210,9 @@ def talk(sim: Simulation, side: int, seconds: float, fps: float = 20.0) -> list[
         sim.at(start + i / fps, tick)
     sim.run(start + seconds)
     return sent
+
+
+def coded_frame(sequence: int, now: float, reference: Reference) -> EncodedFrame:
+    """A frame of 31 bytes; one without a reference is a keyframe."""
+    before = sequence - 1 if reference == "last" else reference
+    return EncodedFrame(sequence, before is None, now, bytes(31), before)
