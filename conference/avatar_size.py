@@ -19,6 +19,7 @@ from quic_transport.errors import AvatarFileError, LocalError
 from quic_transport.params import EXPRESSION_DIM
 
 if TYPE_CHECKING:
+    from nerf.expression import ExpressionCode
     from nerf.field import HeadField
 
 SIZES = ("small", "default", "full")
@@ -52,11 +53,12 @@ class Views:
     """[N, 3], radians."""
 
     @staticmethod
-    def of_training(codes: ArrayLike, rotations: ArrayLike) -> Views:
-        """Some of the training frames."""
-        c, r = np.asarray(codes, np.float32), np.asarray(rotations, np.float64)
-        some = np.unique(np.linspace(0, len(c) - 1, VIEWS).astype(int))
-        return Views(c[some], r[some])._and_from_elsewhere()
+    def of_training(code: ExpressionCode, expressions: ArrayLike, rotations: ArrayLike) -> Views:
+        """Some of the training frames: coefficients [N, k], angles [N, 3]."""
+        e, r = np.asarray(expressions, np.float32), np.asarray(rotations, np.float64)
+        some = np.unique(np.linspace(0, len(e) - 1, VIEWS).astype(int))
+        turned = _and_from_elsewhere(r[some])
+        return Views(code(code.face(e[some], turned)), turned)
 
     @staticmethod
     def to_expect(field: HeadField, meta: AvatarMeta) -> Views:
@@ -66,16 +68,18 @@ class Views:
 
         turn = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
         low, high = meta.bounds.low[turn], meta.bounds.high[turn]
-        return Views(*usual_views(field, low, high, VIEWS))._and_from_elsewhere()
+        codes, rotations = usual_views(field, low, high, VIEWS)
+        return Views(codes, _and_from_elsewhere(rotations))
 
-    def _and_from_elsewhere(self) -> Views:
-        """These, and some with the head turned as a viewer may turn it: without them, what the
-        training video never showed is thrown away."""
-        turned = self.rotations.copy()
-        some = slice(None, None, round(1 / ELSEWHERE))
-        rng = np.random.default_rng(0)
-        turned[some] = rng.uniform(-1.0, 1.0, turned[some].shape) * np.radians(FREE_TURN)
-        return Views(self.codes, turned)
+
+def _and_from_elsewhere(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """These turns [N, 3], and some as a viewer may turn the head: without them, what the training
+    video never showed is thrown away."""
+    turned = rotations.copy()
+    some = slice(None, None, round(1 / ELSEWHERE))
+    rng = np.random.default_rng(0)
+    turned[some] = rng.uniform(-1.0, 1.0, turned[some].shape) * np.radians(FREE_TURN)
+    return turned
 
 
 def stored(meta: AvatarMeta, field: HeadField, others: Mapping[str, NDArray[np.generic]],

@@ -74,9 +74,10 @@ def write_avatar(run: Trained, whole: Sections, facts: dict[str, str | int | flo
         created=datetime.now(UTC).isoformat(timespec="seconds"), provenance=facts,
     )  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
+    views = Views.of_training(run.trainer.field.code, expression, rotation)
     avatar = stored(
-        meta, run.trainer.field, sections, Views.of_training(run.trainer.codes, rotation),
-        size=run.request.avatar_size, threads=run.trainer.pool.threads, report=announce,
+        meta, run.trainer.field, sections, views, size=run.request.avatar_size,
+        threads=run.trainer.pool.threads, report=announce,
     )  # fmt: skip
     save_avatar(output, avatar)
     return output.stat().st_size

@@ -274,7 +274,7 @@ class SteadyRenderer:
         self._expression: ArrayLike = field.code.mean
 
     def set_expression(self, expression: ArrayLike) -> None:
-        """Blend the tables for the frame's coefficients [K]."""
+        """Blend the tables for the numbers [K] of a face (`nerf.expression`)."""
         self._expression = expression
         self._steadily(lambda inner: inner.set_expression(expression))
 

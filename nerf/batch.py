@@ -67,7 +67,7 @@ class HeadBatch:
         out: dict[int, Rendered] = {}
         for members, renderer in self._groups:
             which = [i for i, view in enumerate(views) if view.avatar in members]
-            own = [_among(views[i], members.index(views[i].avatar)) for i in which]
+            own = [self._among(views[i], members.index(views[i].avatar)) for i in which]
             if own:
                 out |= dict(zip(which, renderer.render_batch(own), strict=True))
         return [out[i] for i in range(len(views))]
@@ -78,7 +78,7 @@ class HeadBatch:
                 self.fields[view.avatar], self._pool, self.choice.device, self.choice.backend
             )
         renderer = self._single[view.avatar]
-        renderer.set_expression(view.expression)
+        renderer.set_expression(self.fields[view.avatar].code.seen(view.expression, view.pose))
         return renderer.render(view.pose, view.camera, view.background, view.rigid)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
@@ -90,6 +90,6 @@ class HeadBatch:
             self._choices, self._groups = self._choices[1:], []
             return None
 
-
-def _among(view: View, avatar: int) -> View:
-    return View(view.expression, view.pose, view.camera, view.background, view.rigid, avatar)
+    def _among(self, view: View, member: int) -> View:
+        face = self.fields[view.avatar].code.seen(view.expression, view.pose)
+        return View(face, view.pose, view.camera, view.background, view.rigid, member)

@@ -27,10 +27,10 @@ class FieldConfig:
     blended_levels: int = 6
     """The coarsest this many levels have expression tables; finer ones only the mean table."""
 
-    rank: int = 24
-    """Expression tables that are stored. 46: one per coefficient, as in NeRFBlendShape. Fewer:
-    the 46 tables are products of a fixed 46 × rank matrix (principal components of the training
-    expressions) with that many tables."""
+    rank: int = 32
+    """Expression tables that are stored. As many as a face has numbers: one for each, as in
+    NeRFBlendShape. Fewer: their tables are products of a fixed matrix (principal components of the
+    training faces) with that many tables."""
 
     hidden: int = 32
     """Width of the hidden layers of both networks."""

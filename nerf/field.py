@@ -57,17 +57,18 @@ class HeadField:
     occupancy: NDArray[np.uint8]
     """Uint8 [G, G, G], 1 where any trained expression has something; index order x, y, z."""
     correction: Float32
-    """Float32 [6, 1 + 3 + K]: linear map from (1, rotation, centred expression) to the small rigid
+    """Float32 [6, 1 + 3 + k]: linear map from (1, rotation, centred expression) to the small rigid
     motion (rotation vector in radians, translation in cube edges) that aligns tracked poses."""
 
     def rigid_correction(self, rotation: ArrayLike, expression: ArrayLike) -> NDArray[np.float64]:
-        """The 6 numbers of `correction` for one frame: rotation [3] radians, expression [K]."""
+        """The 6 numbers of `correction` for one frame: rotation [3] radians, expression [k]."""
         return self.correction.astype(np.float64) @ self.pose_features(rotation, expression)
 
     def pose_features(self, rotation: ArrayLike, expression: ArrayLike) -> NDArray[np.float64]:
-        """(1, rotation, clipped and centred expression) [1 + 3 + K]."""
-        e = np.clip(np.asarray(expression, dtype=np.float64), self.code.low, self.code.high)
-        return np.concatenate([[1.0], np.asarray(rotation, dtype=np.float64), e - self.code.mean])
+        """(1, rotation, clipped and centred expression) [1 + 3 + k]."""
+        code, k = self.code, self.code.coefficients
+        e = np.clip(np.asarray(expression, dtype=np.float64), code.low[:k], code.high[:k])
+        return np.concatenate([[1.0], np.asarray(rotation, dtype=np.float64), e - code.mean[:k]])
 
 
 def new_field(config: FieldConfig, code: ExpressionCode, cube: Cube,
@@ -87,7 +88,7 @@ def new_field(config: FieldConfig, code: ExpressionCode, cube: Cube,
         tables=np.zeros((config.blended_entries, 4, config.rank), np.float32),
         networks=[he(shape) for shape in config.network_shapes()],
         occupancy=np.ones((g, g, g), np.uint8),
-        correction=np.zeros((6, 4 + code.mean.shape[0]), np.float32),
+        correction=np.zeros((6, 4 + code.coefficients), np.float32),
     )
 
 

@@ -54,7 +54,7 @@ class HeadRenderer:
 
     def render(self, expression: ArrayLike, pose: ArrayLike, camera: Camera,
                background: ArrayLike = (1.0, 1.0, 1.0)) -> Rendered:  # fmt: skip
-        """The head with coefficients `expression` [K] under head → camera `pose` [4, 4] (metres).
+        """The head with coefficients `expression` [k] under head → camera `pose` [4, 4] (metres).
 
         The avatar's learned pose correction is applied for a pose near the ones it was trained
         on, that is, for the rotation of `pose` itself; see `render_portrait` for free viewpoints.
@@ -69,8 +69,9 @@ class HeadRenderer:
                         camera: Camera | None = None) -> Rendered:  # fmt: skip
         """The stabilised portrait for the sender's `rotation` [3] (pitch, yaw, roll, radians).
 
-        `view` [3] replaces that rotation on screen (free viewpoint); the tracker's correction
-        still follows what the tracker saw. `camera` replaces the portrait's own of `size` pixels.
+        `view` [3] replaces that rotation on screen (free viewpoint): the head is shown as if it had
+        turned that far in its room; the tracker's correction still follows what the tracker saw.
+        `camera` replaces the portrait's own of `size` pixels.
         """
         shown = rotation if view is None else view
         pose = head_pose(shown, self.distance_m)
@@ -83,7 +84,8 @@ class HeadRenderer:
 
     def warm_up(self, size: int) -> None:
         """Compile and touch everything that the first picture would have to wait for."""
-        neutral = self.field.code.mean
+        code = self.field.code
+        neutral = code.mean[: code.coefficients]
         self.render_portrait(neutral, (0.0, 0.0, 0.0), size)
 
     def close(self) -> None:
@@ -94,7 +96,7 @@ class HeadRenderer:
                 background: ArrayLike) -> Rendered:  # fmt: skip
         if not (np.isfinite(expression).all() and np.isfinite(pose).all()):
             raise ValueError("expression and pose must be finite")
-        self._backend.set_expression(expression)
+        self._backend.set_expression(self.field.code.seen(expression, pose))
         rigid = self.field.rigid_correction(tracked, expression)
         return self._backend.render(pose, camera, background, rigid)
 

@@ -202,7 +202,7 @@ class TorchRenderer:
         self._table = self._w.mean
 
     def set_expression(self, expression: ArrayLike) -> None:
-        """Blend the tables for the frame's coefficients [K]."""
+        """Blend the tables for the numbers [K] of a face (`nerf.expression`)."""
         code = torch.tensor(self.field.code(expression), device=self._w.device)
         self._table = reference.blend_tables(self._w.mean, self._w.tables, code)
 

@@ -61,7 +61,10 @@ class Trainer:
         self.rng = np.random.default_rng(settings.seed)
         sample = np.unique(np.linspace(0, self.count - 1, settings.hull_frames).astype(int))
         cube = fit_cube(footage.alpha[sample], footage.camera, footage.distance)
-        code = fit_expression_code(footage.expression[: self.count], settings.config.rank)
+        expression, rotation = footage.expression[: self.count], footage.rotation[: self.count]
+        code = fit_expression_code(expression, settings.config.rank,
+                                   rotation if settings.turned else None,
+                                   settings.beyond)  # fmt: skip
         self.field = new_field(settings.config, code, cube, self.rng)
         hull = visual_hull(footage.alpha[sample], footage.rotation[sample], footage.camera,
                            footage.distance, cube)  # fmt: skip
@@ -71,14 +74,13 @@ class Trainer:
         self.engine: TrainEngine
         self.choice: Choice
         self.engine, self.choice = open_engine(self.field, pool, device, backend, settings.betas)
-        self.codes = code(footage.expression[: self.count])
-        self.features = pose_features(self.field, footage.rotation[: self.count],
-                                      footage.expression[: self.count])  # fmt: skip
+        self.codes = code(code.face(expression, rotation))
+        self.features = pose_features(self.field, rotation, expression)
         self.refinement = PoseRefinement(self.count)
         self.poses_fixed = False
         self.step_index = 0
         self.batch = BatchSize(settings.samples)
-        often = visits(footage.rotation[: self.count]) if settings.even else 1
+        often = visits(rotation) if settings.even else 1
         self.in_a_pass = np.repeat(np.arange(self.count), often)
         self._order: list[int] = []
         self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share,
@@ -132,11 +134,12 @@ class Trainer:
             self.average.load_state(state)
         self._told, self._drawer = False, None
 
-    def believe(self, rigid: ArrayLike, expression: ArrayLike, *, fixed: bool) -> None:
-        """Go on with these poses (as `cube_rays` takes them, [count, 6]) and expressions
-        [count, K] of the training frames; `fixed`: poses are refined no more."""
+    def believe(self, rigid: ArrayLike, expression: ArrayLike, rotation: ArrayLike, *,
+                fixed: bool) -> None:  # fmt: skip
+        """Go on with these poses (as `cube_rays` takes them, [count, 6]), expressions [count, k]
+        and angles [count, 3] of the training frames; `fixed`: poses are refined no more."""
         self.refinement.begin(rigid)
-        self.codes = self.field.code(np.asarray(expression, dtype=np.float32))
+        self.codes = self.field.code(self.field.code.face(expression, rotation))
         self.poses_fixed = fixed
         self._told = False
 
@@ -266,9 +269,9 @@ class Trainer:
 
     def render_view(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, *,
                     rigid: ArrayLike | None = None) -> Rendered:  # fmt: skip
-        """The current field with coefficients [K] under a head → camera pose [4, 4]."""
+        """The current field with coefficients [k] under a head → camera pose [4, 4]."""
         renderer = self._renderer()
-        renderer.set_expression(expression)
+        renderer.set_expression(self.field.code.seen(expression, pose))
         return renderer.render(pose, camera, rigid=rigid)
 
     def _renderer(self) -> RenderBackend:

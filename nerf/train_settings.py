@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nerf.config import PAPER_FIELD, FieldConfig
 from nerf.cpu.engine import LossWeights
+from nerf.expression import BEYOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,10 @@ class TrainSettings:
     """Share of the frames, the last ones, that training never sees."""
     even: bool = True
     """Whether frames from rare directions come more often (`nerf.side_order`)."""
+    turned: bool = True
+    """Whether the tables are also blended by the angles under which the head is seen."""
+    beyond: float = BEYOND
+    """Share of its range by which a coefficient is believed outside what training saw."""
     hull_frames: int = 40
     seed: int = 0
 
@@ -62,6 +67,6 @@ PRESETS: dict[str, TrainSettings] = {
     "paper": TrainSettings(
         config=PAPER_FIELD, steps=200, size=512, table_rate=1e-3, expression_rate=1e-3,
         network_rate=1e-3, detail_share=0.0, hard_share=0.0, average=0.0, milestones=(40, 100),
-        samples=40_000, even=False,
+        samples=40_000, even=False, turned=False, beyond=0.0,
     ),
 }  # fmt: skip

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from nerf.bit_grid import decode_grid, encode_grid
 from nerf.config import FieldConfig
-from nerf.expression import ExpressionCode
+from nerf.expression import ANGLES, ExpressionCode
 from nerf.field import OCCUPANCY_SIZE, Cube, HeadField
 from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, work
 
-VERSION = 2
+VERSION = 3
 MAX_FLOATS = 64_000_000  # of all tables together: what a reader allocates for a stranger (the
 # paper's own field has 46 million)
 FREE_FLOATS = 16_000_000  # of which so many may be claimed by any file, and more only by one with
@@ -47,6 +47,7 @@ def to_sections(field: HeadField, plan: Plan | None = None, *,
             "field": field.config.to_dict(),
             "cube": [*map(float, field.cube.center), float(field.cube.edge)],
             "layers": len(layers),
+            "angles": field.code.angles,
         }
     )
     grid = np.frombuffer(encode_grid(field.occupancy), np.uint8)
@@ -74,8 +75,8 @@ def from_sections(sections: Sections) -> HeadField:
     header = read.header()
     try:
         version, layers = header["version"], header.get("layers", 0)
-        if version not in (1, VERSION):
-            raise WeightsError(f"head format {version} is not known here (1 and {VERSION} are)")
+        if version not in (1, 2, VERSION):
+            raise WeightsError(f"head format {version} is not known here (1 to {VERSION} are)")
         config = FieldConfig.from_dict(header["field"])
         floats = config.entries * 4 + config.blended_entries * 4 * config.rank
         held = sum(a.nbytes for n, a in sections.items() if n.startswith(("mean", "tables")))
@@ -83,6 +84,9 @@ def from_sections(sections: Sections) -> HeadField:
             raise WeightsError("the head's tables are larger than this program accepts of its file")
         if type(layers) is not int or not 0 <= layers <= MAX_LAYERS:
             raise WeightsError(f"a head has at most {MAX_LAYERS} layers")
+        angles = header.get("angles", 0)  # heads before version 3 learned without
+        if type(angles) is not int or angles not in (0, ANGLES):
+            raise WeightsError(f"a face has no angles or {ANGLES}")
         x, y, z, edge = (float(v) for v in header["cube"])
     except WeightsError:
         raise
@@ -92,9 +96,11 @@ def from_sections(sections: Sections) -> HeadField:
         raise WeightsError("the head's cube is out of range")
     shape = np.shape(sections.get("code.projection", 0))
     k = shape[0] if len(shape) == 2 else 0
+    if k < angles:
+        raise WeightsError("the head's code has fewer numbers than angles")
     low, high, mean = read.floats("code.bounds", (3, k))
     code = ExpressionCode(low.copy(), high.copy(), mean.copy(),
-                          read.floats("code.projection", (k, config.rank)))  # fmt: skip
+                          read.floats("code.projection", (k, config.rank)), angles)  # fmt: skip
     networks = [
         read.floats(f"network.{i}", shape) for i, shape in enumerate(config.network_shapes())
     ]
@@ -114,7 +120,7 @@ def from_sections(sections: Sections) -> HeadField:
     return HeadField(
         config=config, code=code, cube=Cube((x, y, z), edge), mean=table, tables=tables,
         networks=networks, occupancy=occupancy,
-        correction=read.floats("pose.correction", (6, 4 + k)),
+        correction=read.floats("pose.correction", (6, 4 + code.coefficients)),
     )  # fmt: skip
 
 

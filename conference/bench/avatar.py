@@ -222,7 +222,7 @@ def _pictures(field: HeadField, scenes: Scenes, pool: WorkerPool) -> list[NDArra
     renderer = CpuRenderer(field, pool)
     out = []
     for expression, pose in zip(scenes.expressions, scenes.poses, strict=True):
-        renderer.set_expression(expression)
+        renderer.set_expression(field.code.seen(expression, pose))
         out.append(renderer.render(pose, scenes.camera).rgb)
     return out
 

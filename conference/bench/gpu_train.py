@@ -38,7 +38,7 @@ class HeldOut:
         """Mean PSNR of the whole picture, poses as a receiver would have them."""
         f, out = self.footage, []
         for i in range(len(f)):
-            backend.set_expression(f.expression[i])
+            backend.set_expression(field.code.face(f.expression[i], f.rotation[i]))
             rigid = field.rigid_correction(f.rotation[i], f.expression[i])
             out.append(psnr(backend.render(f.pose(i), f.camera, rigid=rigid).rgb, f.rgb[i]))
         return float(np.mean(out))

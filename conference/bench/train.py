@@ -28,8 +28,8 @@ KINDS = (("generic tracker", "generic"), ("with a correction", "corrected"),
          ("personal tracker", "personal"), ("pose by pose", "ceiling"))  # fmt: skip
 MEASURES = (("psnr", "dB"), ("psnr head", "dB"), ("psnr rimless", "dB"), ("ssim", ""),
             ("ssim head", ""), ("lpips", ""))  # fmt: skip
-VARIANTS = ("no-detail", "no-hard", "no-average", "no-refinement", "no-spread", "rank12", "rank46",
-            "size256")  # fmt: skip
+VARIANTS = ("no-detail", "no-hard", "no-average", "no-refinement", "no-spread", "no-turn",
+            "no-beyond", "rank12", "rank24", "size256")  # fmt: skip
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -66,8 +66,10 @@ def changed(variant: str) -> TrainSettings:
         "no-hard": replace(fast, hard_share=0.0),
         "no-average": replace(fast, average=0.0),
         "no-refinement": replace(fast, pose_rate=0.0),
+        "no-turn": replace(fast, turned=False),
+        "no-beyond": replace(fast, beyond=0.0),
         "rank12": replace(fast, config=replace(fast.config, rank=12)),
-        "rank46": replace(fast, config=replace(fast.config, rank=46)),
+        "rank24": replace(fast, config=replace(fast.config, rank=24)),
         "no-spread": replace(fast, loss=replace(fast.loss, spread=0.0)),
         "size256": replace(fast, size=256),
     }[variant]

@@ -28,7 +28,8 @@ def optimised_motion(trainer: Trainer, frame: int, start: Motion, expression: Ar
     footage, cube = trainer.footage, trainer.field.cube
     rng = np.random.default_rng(seed)
     x0, y0, x1, y1 = bounding_box(footage.alpha[frame])
-    code = trainer.field.code(np.asarray(expression, dtype=np.float32))
+    pose = start.apply(footage.pose(frame), np.array(cube.center))
+    code = trainer.field.code(trainer.field.code.seen(expression, pose))
     rigid = rigid_of_motion(start.vector(), cube.edge)
     first, second = np.zeros(6), np.zeros(6)
     for step in range(1, STEPS + 1):

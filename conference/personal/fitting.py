@@ -121,7 +121,9 @@ class PersonalFitting:
         self._refined = np.stack([a.expression for a in found])
         rigid = np.stack([rigid_of_motion(a.motion.vector(), edge) for a in found])
         self.done += 1
-        trainer.believe(rigid, self._refined, fixed=self.done == len(MOMENTS))
+        angles = [placed(self.model, a.motion, self._set.rotation[i])[1]
+                  for i, a in enumerate(found)]  # fmt: skip
+        trainer.believe(rigid, self._refined, np.array(angles), fixed=self.done == len(MOMENTS))
 
     def sent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Refined expressions [n, 46] and rotations [n, 3] of the training frames, as sent."""

@@ -84,7 +84,7 @@ class CpuRenderer:
         self._chunks: list[Chunk] = []
 
     def set_expression(self, expression: ArrayLike) -> None:
-        """Blend the tables for the frame's coefficients [K]."""
+        """Blend the tables for the numbers [K] of a face (`nerf.expression`)."""
         code = self.field.code(expression)
         bounds = np.linspace(0, self.field.config.entries, self.pool.threads * 2 + 1).astype(int)
 

@@ -189,7 +189,8 @@ class TritonRenderer:
         self._expression: NDArray[np.float32] = field.code.mean
 
     def set_expression(self, expression: ArrayLike) -> None:
-        """The frame's coefficients [K]; blended on the device with the next picture."""
+        """The numbers [K] of a face (`nerf.expression`); blended on the device, with the next
+        picture."""
         self._expression = np.asarray(expression, np.float32)
 
     def render(self, pose: ArrayLike, camera: Camera, background: ArrayLike = (1.0, 1.0, 1.0),

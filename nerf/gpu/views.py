@@ -21,7 +21,8 @@ class View:
     """One picture to draw."""
 
     expression: ArrayLike
-    """[K] coefficients."""
+    """[k] coefficients for a `nerf.batch.HeadBatch`, which adds how the head is seen; all numbers
+    [K] of the face (`nerf.expression`) for a `nerf.gpu` renderer."""
     pose: ArrayLike
     """[4, 4] head → camera, metres."""
     camera: Camera

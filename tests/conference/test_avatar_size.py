@@ -78,7 +78,8 @@ def test_full_keeps_every_weight_and_all_other_parts(full: Path, field: HeadFiel
 def test_default_is_much_smaller_and_says_how_near_its_pictures_are(
     full: Path, field: HeadField
 ) -> None:
-    views = Views.of_training(np.zeros((20, 3)), np.zeros((20, 3)))
+    still = np.tile(field.code.mean, (20, 1))
+    views = Views.of_training(field.code, still, np.zeros((20, 3)))
     avatar = stored(META, field, OTHERS, views, threads=1)
     assert len(encode_avatar(avatar)) < 0.7 * full.stat().st_size
     assert 40 < float(avatar.meta.provenance[STORED]) < 90

@@ -14,10 +14,12 @@ SMALL = FieldConfig(resolutions=(6, 12, 24), log2_sizes=(12, 12, 12), blended_le
                     hidden=16, geometry=8)  # fmt: skip
 
 
-def random_head(seed: int = 0, config: FieldConfig = SMALL) -> HeadField:
-    """Random weights, fairly opaque."""
+def random_head(seed: int = 0, config: FieldConfig = SMALL, *, turned: bool = False) -> HeadField:
+    """Random weights, fairly opaque; `turned`: its tables are blended by angles as well."""
     rng = np.random.default_rng(seed)
-    code = fit_expression_code(rng.random((40, 46)), config.rank)
+    expressions = rng.random((40, 46))
+    turns = rng.uniform(-2.0, 2.0, (40, 3)) if turned else None
+    code = fit_expression_code(expressions, config.rank, turns)
     field = new_field(config, code, Cube((0.0, 0.0, 0.0), 0.25), rng)
     field.mean[:] = rng.standard_normal(field.mean.shape)
     field.tables[:] = 0.3 * rng.standard_normal(field.tables.shape)

@@ -18,7 +18,7 @@ from tests.nerf.triton_here import triton_device
 DEVICE = triton_device()
 
 OTHER = dataclasses.replace(SMALL, hidden=8)
-FIELDS = [random_head(0), random_head(1, OTHER), random_head(2)]
+FIELDS = [random_head(0), random_head(1, OTHER), random_head(2, turned=True)]
 EXPRESSION = np.random.default_rng(0).random(46)
 POSE = head_pose((0.0, 0.3, 0.0), 0.5)
 AWAY = POSE.copy()
@@ -36,7 +36,7 @@ def test_pictures_of_one_call_are_those_of_each_head_alone() -> None:
     drawn = HeadBatch(FIELDS, pool, "cpu").render_batch(views)
     for v, picture in zip(views, drawn, strict=True):
         alone = CpuRenderer(FIELDS[v.avatar], pool)
-        alone.set_expression(EXPRESSION)
+        alone.set_expression(FIELDS[v.avatar].code.seen(EXPRESSION, v.pose))
         wanted = alone.render(v.pose, v.camera, v.background)
         np.testing.assert_array_equal(picture.rgb, wanted.rgb)
     with pytest.raises(ValueError, match="no head 3"):

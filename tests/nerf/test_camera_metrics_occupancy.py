@@ -18,7 +18,7 @@ from nerf.camera import (
     project,
     rotation_matrix,
 )
-from nerf.expression import fit_expression_code
+from nerf.expression import ExpressionCode, fit_expression_code
 from nerf.field import Cube, cube_rays, rotation_of
 from nerf.metrics import likeness, mean_likeness, psnr, rimless, ssim
 from nerf.occupancy import Occupancy, fit_cube, visual_hull, voxel_centers
@@ -87,6 +87,37 @@ def test_expression_code_centres_clips_and_projects() -> None:
     assert np.count_nonzero(full.projection - np.diag(np.diag(full.projection))) == 0
     assert few(e).shape == (200, 5)
     assert np.abs(few(e)).std() > 0.1
+
+
+def test_a_face_is_its_coefficients_and_the_angles_it_is_seen_under() -> None:
+    rng = np.random.default_rng(0)
+    e, r = rng.random((200, 46)), rng.uniform(-0.3, 0.3, (200, 3))
+    code = fit_expression_code(e, 5, r)
+    assert (code.coefficients, code.angles, len(code.mean)) == (46, 3, 49)
+    pose = head_pose(r[7], 0.6)
+    np.testing.assert_allclose(code.seen(e[7], pose), np.concatenate([e[7], r[7]]), atol=1e-6)
+    turned = np.array([0.0, 9.0, 0.0])  # farther than anybody was seen: as far as somebody was
+    farthest = np.array([0.0, r[:, 1].max(), 0.0])
+    np.testing.assert_allclose(code(code.face(e[7], turned)), code(code.face(e[7], farthest)))
+    plain = fit_expression_code(e, 5)
+    np.testing.assert_array_equal(plain.seen(e[7], pose), e[7].astype(np.float32))
+
+
+def test_coefficients_are_believed_a_little_beyond_training_and_angles_are_not() -> None:
+    rng = np.random.default_rng(0)
+    e, r = rng.random((200, 46)), rng.uniform(-0.3, 0.3, (200, 3))
+    code = fit_expression_code(e, 5, r, beyond=0.4)
+    span = e.max(axis=0) - e.min(axis=0)
+    np.testing.assert_allclose(code.low[:46], e.min(axis=0) - 0.4 * span, rtol=1e-5)
+    np.testing.assert_allclose(code.high[:46], e.max(axis=0) + 0.4 * span, rtol=1e-5)
+    np.testing.assert_allclose(code.high[46:], r.max(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("angles", [1, 2, 4])
+def test_a_code_with_a_part_of_the_angles_is_refused(angles: int) -> None:
+    ones = np.ones(5, np.float32)
+    with pytest.raises(ValueError, match="angles"):
+        ExpressionCode(ones, ones, ones, np.ones((5, 2), np.float32), angles)
 
 
 def test_psnr_of_known_noise_and_of_equal_images() -> None:

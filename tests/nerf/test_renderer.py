@@ -66,6 +66,18 @@ def test_view_turns_the_picture_and_leaves_the_correction() -> None:
                   - plain.rgb).mean() > 1  # fmt: skip
 
 
+def test_a_head_that_learned_with_angles_shows_what_it_learned_under_those_seen() -> None:
+    field = random_head(turned=True)
+    renderer = HeadRenderer(field, 0.5, 2.6, 1)
+    ahead = renderer.render_portrait(NEUTRAL, (0, 0, 0), 40)
+    as_ahead = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40, view=(0, 0, 0))
+    np.testing.assert_array_equal(as_ahead.rgb, ahead.rgb)
+    turned = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40)
+    field.code.projection[46:] = 0
+    without = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40)
+    assert np.abs(turned.rgb.astype(int) - without.rgb).mean() > 0.5
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(bad: float) -> None:
     renderer = HeadRenderer(random_head(), 0.5, 2.6, 1)

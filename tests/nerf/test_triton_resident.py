@@ -103,6 +103,6 @@ def test_trainer_learns_by_stretches_and_says_where_it_is(monkeypatch: pytest.Mo
     assert 0 < second.error < 1
     assert first.samples > 0
     assert trainer.rigid.any()
-    trainer.believe(np.zeros((3, 6)), FOOTAGE.expression[:3], fixed=True)
+    trainer.believe(np.zeros((3, 6)), FOOTAGE.expression[:3], FOOTAGE.rotation[:3], fixed=True)
     trainer.step()
     np.testing.assert_array_equal(trainer.resident.poses()[0], 0)

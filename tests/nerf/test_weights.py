@@ -83,6 +83,29 @@ def test_exact_sections_give_back_every_bit_of_the_tables() -> None:
         np.testing.assert_array_equal(array, CODED[name])
 
 
+def test_a_head_that_learned_with_angles_is_read_as_one() -> None:
+    field = random_head(turned=True)
+    for exact in (False, True):
+        again = from_sections(to_sections(field, exact=exact))
+        assert again.code.angles == 3
+        assert again.code.coefficients == 46
+        np.testing.assert_array_equal(again.code.projection, field.code.projection)
+        assert again.correction.shape == (6, 50)
+
+
+def test_version_2_is_a_head_without_angles() -> None:
+    header = header_of(CODED) | {"version": 2}
+    del header["angles"]
+    assert from_sections(CODED | {"field.config": as_bytes(header)}).code.angles == 0
+
+
+@pytest.mark.parametrize("angles", [3, 1, -3, 3.0, True, "3", None])
+def test_angles_that_the_code_does_not_have_are_refused(angles: object) -> None:
+    header = header_of(CODED) | {"angles": angles}  # the correction is that of 46 coefficients
+    with pytest.raises(WeightsError):
+        from_sections(CODED | {"field.config": as_bytes(header)})
+
+
 def test_version_1_is_still_read() -> None:
     again = from_sections(version_1(FIELD))
     np.testing.assert_allclose(again.mean, FIELD.mean, atol=np.abs(FIELD.mean).max() / 250)
