@@ -8,6 +8,7 @@ Reference: the paper, "Parameter Extract Module" (46 + 3 parameters); ARKit blen
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,14 @@ PARAM_DIM = EXPRESSION_DIM + ROTATION_DIM
 BODY_DIM = 4
 
 FloatArray = NDArray[np.float32]
+Floating = TypeVar("Floating", bound=np.floating[Any])
+
+EXPRESSION_LOW, EXPRESSION_HIGH = -0.5, 1.5
+"""How far a coefficient may reach. A general tracker says what ARKit's numbers mean, 0 to 1. Behind
+a personal tracker the 46 are a linear basis of one person's appearance, in which 0 is no end: kept
+above it, 18 % of a live track's numbers stand at 0, and the picture is the worse for it. Something
+must bound what strangers make others draw, and half a range to either side is more than corrections
+need. Both are exact in binary: all machines clip to the same floats."""
 
 # ARKit's coefficients in MediaPipe's order, without `_neutral` and without the five that
 # MediaPipe never drives (cheekPuff, cheekSquintLeft/Right, noseSneerLeft/Right).
@@ -43,6 +52,11 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 }
 
 
+def within_reach(expression: NDArray[Floating]) -> NDArray[Floating]:
+    """Coefficients (any shape) kept to what they may be, EXPRESSION_LOW to EXPRESSION_HIGH."""
+    return np.asarray(np.clip(expression, EXPRESSION_LOW, EXPRESSION_HIGH))
+
+
 def frozen_vector(values: ArrayLike, size: int, name: str) -> FloatArray:
     """`values` as a read-only float32 vector of `size` finite numbers; LocalError otherwise."""
     try:
@@ -63,7 +77,8 @@ class FaceParams:
     """The face in one captured frame."""
 
     expression: FloatArray
-    """Float32 [46], each in [0, 1]; what they are is the schema's business."""
+    """Float32 [46]; what they are is the schema's business. General trackers give 0 to 1, what a
+    personal tracker corrects goes up to half beyond on both sides (`within_reach`)."""
 
     rotation: FloatArray
     """Float32 [3], (pitch, yaw, roll) in radians; R = Rz(roll) Ry(yaw) Rx(pitch), head → camera."""

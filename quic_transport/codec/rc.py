@@ -57,7 +57,7 @@ from quic_transport.codec.residuals import (
     write_step,
 )
 from quic_transport.errors import AvatarFileError, CodecError, LocalError
-from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams
+from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams, within_reach
 
 PLACE_UNITS = 1 << 16
 """Fine units of the place: per portrait width, and per unit of log-scale."""
@@ -94,7 +94,7 @@ def face_of(tables: Tables, coded: Coded, capture_time: float) -> FaceParams:
     """The parameters that both ends make of a frame's integers, the same floats everywhere."""
     exact = (tables.mean << VALUE_BITS - MEAN_BITS) + coded.numbers[:PARAM_DIM] @ tables.basis
     vector = (exact / float(1 << VALUE_BITS)).astype(np.float32)
-    expression = np.clip(vector[:EXPRESSION_DIM], np.float32(0), np.float32(1))
+    expression = within_reach(vector[:EXPRESSION_DIM])
     offset = None
     if len(coded.numbers) > PARAM_DIM:
         offset = (coded.numbers[PARAM_DIM:] / float(PLACE_UNITS)).astype(np.float32)

@@ -22,7 +22,7 @@ from quic_transport.codec.body import TOP_BODY
 from quic_transport.codec.profile import ParameterDecoder
 from quic_transport.codec.rc_tables import to_sections
 from quic_transport.errors import CodecError
-from quic_transport.params import PARAM_DIM, ParamBounds
+from quic_transport.params import PARAM_DIM, ParamBounds, within_reach
 from tests.quic_transport.rc_golden import BODY_STREAM, STREAM, golden_tables, placed
 from tests.quic_transport.strategies import synthetic_track
 
@@ -69,6 +69,7 @@ def feed(decoder: ParameterDecoder, sequence: int, reference: int | None, payloa
     except CodecError as error:
         return type(error).__name__
     assert np.isfinite(face.vector()).all()
+    assert np.array_equal(face.expression, within_reach(face.expression))
     assert face.offset is None or np.isfinite(face.offset).all()
     assert face.body is None or np.abs(face.body).max() <= TOP_BODY
     return "face"

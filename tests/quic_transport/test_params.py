@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from quic_transport.errors import LocalError
 from quic_transport.params import (
     ARKIT46,
     EXPRESSION_DIM,
+    EXPRESSION_HIGH,
+    EXPRESSION_LOW,
     PARAM_DIM,
     SCHEMAS,
     FaceParams,
     ParamBounds,
     frozen_vector,
+    within_reach,
 )
 from tests.quic_transport.strategies import face_params
 
@@ -29,6 +33,18 @@ def test_arkit46_leaves_out_exactly_the_dead_and_the_neutral_outputs() -> None:
     assert not dead & set(ARKIT46)
     assert "_neutral" not in ARKIT46
     assert list(ARKIT46) == sorted(ARKIT46)  # MediaPipe's own order is alphabetical
+
+
+@given(st.lists(st.floats(allow_nan=False, width=32), min_size=1, max_size=9))
+def test_reach_bounds_every_coefficient_and_changes_none_inside(values: list[float]) -> None:
+    wanted = [min(max(value, EXPRESSION_LOW), EXPRESSION_HIGH) for value in values]
+    narrow, wide = within_reach(np.array(values, np.float32)), within_reach(np.array(values))
+    assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
+    assert narrow.tolist() == wide.tolist() == wanted
+
+
+def test_reach_is_wider_than_what_general_trackers_say() -> None:
+    assert EXPRESSION_LOW < -0.3 < 0.0 < 1.0 < 1.3 < EXPRESSION_HIGH
 
 
 @given(face_params())

@@ -16,7 +16,15 @@ from quic_transport.codec.rc import PLACE_UNITS
 from quic_transport.codec.rc_tables import SHAPES, SYMBOLS, from_sections, to_sections
 from quic_transport.codec.residuals import STEPS, USUAL_STEP
 from quic_transport.errors import AvatarFileError, CodecError, LocalError, ReferenceLost
-from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams, ParamBounds
+from quic_transport.params import (
+    EXPRESSION_DIM,
+    EXPRESSION_HIGH,
+    EXPRESSION_LOW,
+    PARAM_DIM,
+    FaceParams,
+    ParamBounds,
+    within_reach,
+)
 from tests.quic_transport.rc_golden import STREAM, golden_tables, placed, stream
 from tests.quic_transport.strategies import arrival_orders, synthetic_track
 from tests.quic_transport.test_face_codec import same
@@ -65,7 +73,24 @@ def test_any_faces_at_any_steps_decode_to_what_the_encoder_says(
         encoder.step = step
         frame = encoder.encode(face)
         assert len(frame.payload) <= MAX_BYTES
-        assert same(decoder.decode(frame), encoder.last_decoded)
+        out = decoder.decode(frame)
+        assert same(out, encoder.last_decoded)
+        assert np.array_equal(out.expression, within_reach(out.expression))
+
+
+@pytest.mark.parametrize("value", [-0.3, 0.0, 1.3])
+def test_corrections_below_zero_and_above_one_cross(value: float) -> None:
+    encoder, decoder = RcEncoder(T), RcDecoder(T)
+    face = FaceParams(np.full(EXPRESSION_DIM, value, np.float32), np.zeros(3, np.float32), 0.0)
+    for _ in range(3):
+        out = decoder.decode(encoder.encode(face))
+    assert out.expression == pytest.approx(value, abs=0.02)
+
+
+@pytest.mark.parametrize(("value", "kept"), [(-3.0, EXPRESSION_LOW), (3.0, EXPRESSION_HIGH)])
+def test_coefficients_out_of_reach_decode_to_its_end(value: float, kept: float) -> None:
+    face = FaceParams(np.full(EXPRESSION_DIM, value, np.float32), np.zeros(3, np.float32), 0.0)
+    assert (RcDecoder(T).decode(RcEncoder(T).encode(face)).expression == np.float32(kept)).all()
 
 
 def test_nothing_outside_the_training_frames_is_clipped() -> None:
@@ -148,7 +173,7 @@ def test_arbitrary_frames_give_a_face_or_codec_error(
         except CodecError:
             continue
         assert np.isfinite(out.vector()).all()
-        assert ((out.expression >= 0) & (out.expression <= 1)).all()
+        assert np.array_equal(out.expression, within_reach(out.expression))
 
 
 def test_truncated_extended_and_flipped_frames_give_a_face_or_codec_error() -> None:
