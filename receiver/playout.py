@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams
+from quic_transport.params import EXPRESSION_DIM, PARAM_DIM, FaceParams, within_reach
 from receiver.arrivals import Arrivals
 from receiver.rest import Rest
 
@@ -108,13 +108,13 @@ def wrapped(angle: FloatArray) -> FloatArray:
 def blend(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
     """The vector [49], [52] or [56] at `weight` between a (0) and b (1, or more: extrapolated).
 
-    Angles take the short way round; expressions stay in [0, 1].
+    Angles take the short way round; expressions stay within reach.
     """
     angles = slice(EXPRESSION_DIM, PARAM_DIM)
     step = b - a
     step[angles] = wrapped(step[angles])
     out = a + np.float32(weight) * step
-    out[:EXPRESSION_DIM] = np.clip(out[:EXPRESSION_DIM], 0.0, 1.0)
+    out[:EXPRESSION_DIM] = within_reach(out[:EXPRESSION_DIM])
     out[angles] = wrapped(out[angles])
     return out
 

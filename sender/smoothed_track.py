@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quic_transport.params import EXPRESSION_DIM
+from quic_transport.params import EXPRESSION_DIM, within_reach
 from sender.portrait_crop import euler_angles, rotation_matrix
 from sender.smoothing import FaceState, Smoother, settings_of
 
@@ -29,6 +29,6 @@ def smoothed_track(
         seen = FaceState(row[:EXPRESSION_DIM].copy(), rotation_matrix(row[EXPRESSION_DIM:]), place)
         belief = smoother.follow(seen, float(now))
         if belief is not seen:
-            row[:EXPRESSION_DIM] = np.clip(belief.expression, 0.0, 1.0)
+            row[:EXPRESSION_DIM] = within_reach(belief.expression)
             row[EXPRESSION_DIM:] = euler_angles(belief.rotation)
     return out

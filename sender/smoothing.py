@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quic_transport.params import SCHEMAS, FaceParams
+from quic_transport.params import SCHEMAS, FaceParams, within_reach
 from sender.extractor import Extractor, TrackedFace
 from sender.face_choice import FaceTracks
 from sender.frames import Frame
@@ -241,7 +241,7 @@ class Smoother:
         scale = focal / (-t[2] * crop.side)  # portrait widths per metre
         crop, rotation, offset = crop_of(pose, focal, width, height, scale)
         params = FaceParams(
-            np.clip(belief.expression, 0.0, 1.0).astype(np.float32),
+            within_reach(belief.expression).astype(np.float32),
             rotation.astype(np.float32),
             face.params.capture_time,
             None if face.params.offset is None else offset.astype(np.float32),

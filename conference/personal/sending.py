@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nerf.camera import Camera, head_pose
 from nerf.trainset import TrainSet
 from quic_transport.errors import LocalError
+from quic_transport.params import within_reach
 from sender.personal.align import Alignment, Look, align
 from sender.personal.extractor import placed, tempered
 from sender.personal.model import SIZE_PX, PersonalModel
@@ -82,7 +83,7 @@ def sent(model: PersonalModel, trainset: TrainSet, frames: Iterable[int],
         belief = smoother.follow(state, float(trainset.time[frame]))
         u, v, side = belief.place[0], belief.place[1], math.exp(belief.place[2])
         yield Sent(
-            np.clip(belief.expression, 0.0, 1.0), euler_angles(belief.rotation),
+            within_reach(belief.expression), euler_angles(belief.rotation),
             PortraitCrop((u - own.u) / own.side + 0.5, (v - own.v) / own.side + 0.5,
                          side / own.side),
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quic_transport.params import FaceParams
+from quic_transport.params import EXPRESSION_HIGH, EXPRESSION_LOW, FaceParams
 from receiver.playout import PlayoutBuffer, PlayoutSettings
 
 INTERVAL = 0.05
@@ -179,19 +179,33 @@ def test_playout_any_arrivals_time_never_runs_backwards_and_books_balance(
         now += tick
         while arrivals and arrivals[0][0] <= now:
             at, i = arrivals.pop(0)
-            buffer.push(i, face(i * INTERVAL, jaw=(i % 7) / 7), at)
+            buffer.push(i, face(i * INTERVAL, jaw=(i % 7) / 3 - 0.5), at)
             pushed += 1
         sample = buffer.sample(now)
         if sample is None:
             continue
         assert sample.media_time >= media
-        assert float(sample.params.expression.min()) >= 0.0
-        assert float(sample.params.expression.max()) <= 1.0
+        assert float(sample.params.expression.min()) >= EXPRESSION_LOW
+        assert float(sample.params.expression.max()) <= EXPRESSION_HIGH
         media = sample.media_time
         shown |= set(sample.used)
     superseded = buffer.take_superseded()
     assert not shown & set(superseded)
     assert len(shown) + len(superseded) + len(set(buffer.unshown())) == pushed
+
+
+def test_playout_correction_below_zero_is_shown_between_and_beyond_frames_within_reach() -> None:
+    buffer = PlayoutBuffer(PlayoutSettings(delay_frames=1.0))
+    for k, jaw in enumerate((-0.1, -0.3, -0.45)):
+        buffer.push(k, face(k * INTERVAL, jaw=jaw), k * INTERVAL)
+    shown = []
+    for frames in (1.0, 1.5, 2.0, 3.0):
+        due = buffer.due_time(frames * INTERVAL)
+        assert due is not None
+        sample = buffer.sample(due)
+        assert sample is not None
+        shown.append(float(sample.params.expression[21]))
+    assert shown == pytest.approx([-0.3, -0.375, -0.45, EXPRESSION_LOW])
 
 
 def test_playout_blends_place_and_body_where_they_come_and_leaves_them_out_where_not() -> None:

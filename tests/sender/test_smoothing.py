@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quic_transport.params import ARKIT46
+from quic_transport.params import ARKIT46, EXPRESSION_HIGH, EXPRESSION_LOW
 from sender.extractor import TrackedFace
 from sender.frames import Frame
 from sender.portrait_crop import crop_at, crop_of
@@ -122,6 +122,16 @@ def test_smoothing_roll_across_the_wrap_takes_the_short_way() -> None:
     assert np.abs(np.diff(out)).max() < 0.03
 
 
+@pytest.mark.parametrize("value", [-0.3, 1.3])
+def test_smoothing_corrections_below_zero_and_above_one_pass(value: float) -> None:
+    shape = np.concatenate([np.full(5, 0.2), np.full(40, value)])
+    faces = [face_at(time=k / 30, expression=x) for k, x in enumerate(shape)]
+    live = vectors(run(faces))
+    assert live[6:, BLINK] == pytest.approx(value, abs=0.02)
+    track = smoothed_track(np.arange(45) / 30, vectors(faces), tracker="mediapipe")
+    assert track[6:, BLINK] == pytest.approx(value, abs=0.02)
+
+
 def test_smoothed_track_of_a_set_is_what_the_live_filter_sends() -> None:
     rng = np.random.default_rng(8)
     faces = [
@@ -191,7 +201,8 @@ def test_smoothed_extractor_keeps_two_people_apart_and_the_order() -> None:
 @given(
     rows=st.lists(
         st.tuples(
-            st.floats(0, 1), st.floats(-1.5, 1.5), st.floats(-1.4, 1.4), st.floats(-3, 3),
+            st.floats(EXPRESSION_LOW, EXPRESSION_HIGH), st.floats(-1.5, 1.5), st.floats(-1.4, 1.4),
+            st.floats(-3, 3),
             st.floats(0, 640), st.floats(20, 600),
             st.sampled_from([0.0, 1e-6, 0.016, 0.05, 0.2, 9.0]),
         ),
