@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.avatar_file import PRIVATE
 from quic_transport.errors import AvatarFileError
-from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
+from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM, within_reach
 
 Float32 = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ class PersonalModel:
     expression_spread: Float32
     """[46] standard deviation to expect of a correction."""
     expression_range: Float32
-    """[2, 46] least and greatest corrected value."""
+    """[2, 46] least and greatest corrected value, within reach."""
     motion_map: Float32
     """[6, F] features → the motion to expect (rotation vector in radians, metres)."""
     motion_information: Float32
@@ -109,4 +109,6 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         and 0 <= x0 <= x1 - LEAST_PX and 0 <= y0 <= y1 - LEAST_PX and max(x1, y1) <= SIZE_PX
     ):  # fmt: skip
         raise AvatarFileError("its personal tracker is damaged: no points, or no camera")
+    if not np.array_equal(model.expression_range, within_reach(model.expression_range)):
+        raise AvatarFileError("its personal tracker is damaged: coefficients beyond their reach")
     return model

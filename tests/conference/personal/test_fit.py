@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from conference.personal.fit import (
+    BEYOND,
     POINTS,
+    correctable,
     most_telling,
     motion_of_rigid,
     rigid_of_motion,
@@ -14,10 +16,11 @@ from conference.personal.fit import (
 )
 from nerf.camera import head_pose
 from nerf.field import Cube, cube_rays
+from quic_transport.params import EXPRESSION_HIGH, EXPRESSION_LOW
 from sender.personal.align import Look, align
 from sender.personal.extractor import tempered
 from sender.personal.motion import Motion
-from tests.conference.personal.painted import measured, model, pictures, pixels_off
+from tests.conference.personal.painted import FRAMES, measured, model, pictures, pixels_off
 from tests.sender.ball import picture
 
 
@@ -71,7 +74,24 @@ def test_a_picture_of_something_else_leaves_the_general_trackers_word() -> None:
     assert np.allclose(kept.motion.vector(), expected, atol=1e-6)
 
 
-def test_corrections_stay_within_what_training_saw() -> None:
+def test_corrections_may_leave_what_training_measured_by_a_share_of_it() -> None:
+    """And by no more however often it is fitted: what was refined has no say."""
+    said = measured(FRAMES, 1)[0].expression
+    room = BEYOND * np.ptp(said, axis=0)
+    low, high = model().expression_range
+    assert np.allclose(low, said.min(axis=0) - room, atol=1e-6)
+    assert np.allclose(high, said.max(axis=0) + room, atol=1e-6)
+    assert low.min() < 0
+    assert high.max() > 1
+
+
+def test_corrections_of_a_wild_tracker_stay_within_reach() -> None:
+    low, high = correctable(np.array([[-2.0] * 46, [3.0] * 46]))
+    assert (low == EXPRESSION_LOW).all()
+    assert (high == EXPRESSION_HIGH).all()
+
+
+def test_corrections_stay_within_their_range() -> None:
     image = picture(np.zeros(3), np.full(46, 0.1) + np.eye(46)[0] * 3.0)[0]  # a mouth of ink
     found = align(model(), Look.at(image, model().box), np.zeros(3), np.full(46, 0.1))
     low, high = model().expression_range

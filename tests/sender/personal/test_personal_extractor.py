@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from quic_transport.avatar_file import (
     AvatarFile,
@@ -54,9 +55,15 @@ class Scripted:
         self.closed = True
 
 
-def scene(index: int, middle: tuple[int, int] = (320, 240)) -> tuple[Frame, TrackedFace]:
-    """A whole picture around a portrait of the ball, and what the general tracker says of it."""
+def scene(
+    index: int, middle: tuple[int, int] = (320, 240), expression: ArrayLike | None = None
+) -> tuple[Frame, TrackedFace]:
+    """A whole picture around a portrait of the ball, and what the general tracker says of it;
+    `expression` [46] instead of the ball's own, of which that tracker sees what lies in 0 to 1."""
     tracked, truth = measured(12, 7)
+    if expression is not None:
+        truth[index] = expression
+        tracked.expression[index] = np.clip(expression, 0.0, 1.0)
     portrait = pictures(tracked, truth)[index]
     image = np.full((480, 640, 3), 190, np.uint8)
     x, y = middle[0] - SIDE // 2, middle[1] - SIDE // 2
@@ -142,7 +149,7 @@ def test_sections_hold_the_model() -> None:
     assert from_sections({"mean": np.zeros(3, np.float32)}) is None
 
 
-@pytest.mark.parametrize("damage", ["missing", "shape", "nan", "spread"])
+@pytest.mark.parametrize("damage", ["missing", "shape", "nan", "spread", "reach"])
 def test_damaged_sections_are_refused(damage: str) -> None:
     sections = to_sections(model())
     if damage == "missing":
@@ -151,6 +158,8 @@ def test_damaged_sections_are_refused(damage: str) -> None:
         sections["personal.points"] = sections["personal.points"][:-1]
     elif damage == "nan":
         sections["personal.camera"] = np.array([np.nan, 2.6], np.float32)
+    elif damage == "reach":
+        sections["personal.expression_range"] = np.full((2, 46), [[-9.0], [9.0]], np.float32)
     else:
         sections["personal.spread"] = np.zeros_like(sections["personal.spread"])
     with pytest.raises(AvatarFileError, match="personal tracker"):
