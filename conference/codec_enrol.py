@@ -97,7 +97,8 @@ def _tables(head: HeadRenderer, personal: PersonalModel | None, trainset: TrainS
         return head.render_portrait(v[:EXPRESSION_DIM], v[EXPRESSION_DIM:], SIZE_PX).rgb
 
     views = spread_out(track.vectors[:, EXPRESSION_DIM:], VIEWS)
-    pictures = picture_metric(render, track.vectors[views])
+    low, high = (side[:EXPRESSION_DIM] for side in (head.field.code.low, head.field.code.high))
+    pictures = picture_metric(render, track.vectors[views], low, high)
     meshes = read_meshes(trainset.folder, trainset.img_id[frames], trainset.camera.width)
     landmarks = None
     if meshes is not None:

@@ -39,8 +39,9 @@ EYES = (
 )  # fmt: skip
 
 
-def picture_metric(render: Render, frames: Float64) -> Float64:
-    """[49, 49] mean over `frames` [n, 49] of J^T J, J the change of the picture in grey levels."""
+def picture_metric(render: Render, frames: Float64, low: ArrayLike, high: ArrayLike) -> Float64:
+    """[49, 49] mean over `frames` [n, 49] of J^T J, J the change of the picture in grey levels.
+    `low` and `high` [46]: the coefficients that the head tells apart; beyond, nothing changes."""
     total = np.zeros((PARAM_DIM, PARAM_DIM))
     steps = np.array([STEP_E] * EXPRESSION_DIM + [STEP_R] * ROTATION_DIM)
     for frame in frames:
@@ -50,9 +51,10 @@ def picture_metric(render: Render, frames: Float64) -> Float64:
             more[k] += steps[k]
             less[k] -= steps[k]
             for v in (more, less):
-                v[:EXPRESSION_DIM] = np.clip(v[:EXPRESSION_DIM], 0.0, 1.0)
+                v[:EXPRESSION_DIM] = np.clip(v[:EXPRESSION_DIM], low, high)
             change = render(more).astype(np.float32) - render(less)
-            rows.append(change.reshape(-1) / np.float32(more[k] - less[k]))
+            apart = max(more[k] - less[k], steps[k])  # a narrow range must not amplify rounding
+            rows.append(change.reshape(-1) / np.float32(apart))
         j = np.stack(rows).astype(np.float64)
         total += j @ j.T / j.shape[1]
     return total / len(frames)

@@ -87,10 +87,26 @@ def test_picture_metric_is_the_square_of_how_a_picture_changes() -> None:
         picture = np.full((PARAM_DIM, 4, 3), 100.0)
         return (picture + 100 + (gains * v)[:, None, None]).clip(0, 255).round().astype(np.uint8)
 
-    form = picture_metric(render, np.full((2, PARAM_DIM), 0.5))
+    ends = np.zeros(EXPRESSION_DIM), np.ones(EXPRESSION_DIM)
+    form = picture_metric(render, np.full((2, PARAM_DIM), 0.5), *ends)
     assert np.sqrt(PARAM_DIM * np.diag(form)) == pytest.approx(gains, abs=60.0)
     assert np.diag(form)[-4] > np.diag(form)[2]
     assert np.abs(form - np.diag(np.diag(form))).max() < 1e-9
+
+
+def test_picture_metric_at_the_end_of_what_a_head_knows_looks_to_the_other_side() -> None:
+    """A head does not change beyond its range; that must not halve what a coefficient is worth."""
+    low, high = np.full(EXPRESSION_DIM, -0.25), np.full(EXPRESSION_DIM, 0.75)
+    high[1] = low[1]  # a coefficient that never moved
+    at_its_end = np.full(PARAM_DIM, 0.25)
+    at_its_end[0], at_its_end[1] = low[0], low[1]
+
+    def render(v: Float64) -> NDArray[np.uint8]:
+        known = np.clip(v[:EXPRESSION_DIM], low, high)
+        return np.full((4, 4, 3), 100 + 500 * known[:3].sum()).round().astype(np.uint8)
+
+    slopes = np.sqrt(np.diag(picture_metric(render, at_its_end[None], low, high)))
+    assert slopes[:3] == pytest.approx([500, 0, 500])
 
 
 def test_landmark_metric_finds_what_moves_the_mesh() -> None:
