@@ -95,6 +95,10 @@ class TorchEngine:
         for array, weight in zip(self.field.networks, self._w.networks, strict=True):
             array[:] = weight.cpu().numpy()
 
+    def weights(self) -> list[Tensor]:
+        """What steps change, as it is."""
+        return [self._w.mean, self._w.tables, *self._w.networks]
+
     def state(self) -> dict[str, Float32 | int]:
         """The optimiser's state as named arrays, as `CpuEngine.state` gives it."""
         nets = {f"net{k}_{i}": m.cpu().numpy() for k, ms in enumerate((self._net1, self._net2))

@@ -21,7 +21,7 @@ from nerf.backends import (
 )
 from nerf.batch_size import BatchSize
 from nerf.camera import Camera
-from nerf.cpu.engine import CpuEngine, Rates, StepResult
+from nerf.cpu.engine import Rates, StepResult
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import Rendered
 from nerf.expression import fit_expression_code
@@ -34,7 +34,7 @@ from nerf.pose_refinement import PoseRefinement
 from nerf.ray_draw import RayDraw
 from nerf.side_order import visits
 from nerf.train_settings import PRESETS, TrainSettings
-from nerf.weight_average import WeightAverage
+from nerf.weight_average import EVERY, WeightAverage
 
 __all__ = ["PRESETS", "Footage", "TrainSettings", "Trainer", "bounding_box", "train_count"]
 
@@ -90,10 +90,8 @@ class Trainer:
                                       footage.alpha[: self.count], self.rays_of.boxes, poses,
                                       footage.camera)  # fmt: skip
         self.average: WeightAverage | None = None
-        if settings.average > 0 and isinstance(self.engine, CpuEngine):  # works on the field itself
-            field = self.field
-            self.average = WeightAverage([field.mean, field.tables, *field.networks],
-                                         settings.average)  # fmt: skip
+        if settings.average > 0:
+            self.average = WeightAverage(self.engine.weights, settings.average)
         self._told = False  # whether the device knows what we believe of poses and expressions
         self._drawer: tuple[int, NDArray[np.uint8], RenderBackend] | None = None
 
@@ -198,8 +196,8 @@ class Trainer:
                 self.refinement.centre()
         self.step_index += 1
         self.rays_of.learn(result.errors)
-        if self.average is not None:
-            self.average.look(self.step_index, progress)
+        if self.average is not None and self.step_index % EVERY == 0:
+            self.average.look(progress)
         self.batch.follow(result.samples)
         return result
 
@@ -223,6 +221,8 @@ class Trainer:
             refine=refine,
         )  # fmt: skip
         self.step_index += n
+        if self.average is not None:
+            self.average.look(min(progress + n / s.steps, 1.0))
         if refine:
             self.refinement.take(*self.resident.poses())
             if not self._order:
@@ -233,10 +233,10 @@ class Trainer:
     def finish(self, *, corrected: bool = True) -> None:
         """Make the field ready to leave: averaged weights, pose correction (none for a tracker
         that needs none), occupancy over many expressions."""
-        self.engine.store()
         if self.average is not None:
             self.average.leave()
             self._drawer = None
+        self.engine.store()
         self.field.correction[:] = fit_correction(self.features, self.rigid) if corrected else 0.0
         self.occupancy.forget()
         many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))

@@ -28,7 +28,7 @@ class TrainSettings:
     """Rates fall by this factor, exponentially, over the run; unused with milestones."""
     average: float = 0.1
     """Share of the run over which weights are averaged at its end (`nerf.weight_average`); 0: not
-    at all, as always where training lives on a GPU, and rates fall by `decay_alone`."""
+    at all, and rates fall by `decay_alone`."""
     decay_alone: float = 0.03
     """Instead of `decay_to` where weights are not averaged."""
     milestones: tuple[int, ...] = ()

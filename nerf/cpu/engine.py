@@ -134,6 +134,11 @@ class CpuEngine:
     def store(self) -> None:
         """Bring the weights into the field's arrays; here they always are."""
 
+    def weights(self) -> list[torch.Tensor]:
+        """What steps change, as it is: the field's own arrays."""
+        f = self.field
+        return [torch.from_numpy(a) for a in (f.mean, f.tables, *f.networks)]
+
     def state(self) -> dict[str, Float32 | int]:
         """The optimiser's state as named arrays."""
         nets = {f"net{k}_{i}": m.numpy() for k, ms in enumerate((self._net1, self._net2))

@@ -112,6 +112,10 @@ class TritonEngine:
         for array, weight in zip(f.networks, self.networks, strict=True):
             array[:] = weight.cpu().numpy()
 
+    def weights(self) -> list[Tensor]:
+        """What steps change, as it is."""
+        return [self.mean, self.tables, self._flat]
+
     def state(self) -> dict[str, Float32 | int]:
         """The optimiser's state as named arrays, as `CpuEngine.state` gives it."""
         nets = {f"net{k}_{i}": m.cpu().numpy() for k, flat in enumerate((self._net1, self._net2))

@@ -103,6 +103,12 @@ def test_trainer_learns_by_stretches_and_says_where_it_is(monkeypatch: pytest.Mo
     assert 0 < second.error < 1
     assert first.samples > 0
     assert trainer.rigid.any()
+    assert trainer.average is not None
+    last = trainer.field.mean.copy()
+    trainer.average.leave()
+    trainer.engine.store()
+    share = 1 - np.exp(-0.4 / 0.1)  # looked at after 0.6 and all of the run
+    np.testing.assert_allclose(trainer.field.mean, moved + share * (last - moved), atol=1e-6)
     trainer.believe(np.zeros((3, 6)), FOOTAGE.expression[:3], FOOTAGE.rotation[:3], fixed=True)
     trainer.step()
     np.testing.assert_array_equal(trainer.resident.poses()[0], 0)
