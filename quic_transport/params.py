@@ -26,9 +26,10 @@ Floating = TypeVar("Floating", bound=np.floating[Any])
 EXPRESSION_LOW, EXPRESSION_HIGH = -0.5, 1.5
 """How far a coefficient may reach. A general tracker says what ARKit's numbers mean, 0 to 1. Behind
 a personal tracker the 46 are a linear basis of one person's appearance, in which 0 is no end: kept
-above it, 18 % of a live track's numbers stand at 0, and the picture is the worse for it. Something
-must bound what strangers make others draw, and half a range to either side is more than corrections
-need. Both are exact in binary: all machines clip to the same floats."""
+above it, a sixth of what it finds stands at 0 (held at 0 to 1 one held-out track had 18 % at an end
+of its range, since then none), and the picture is the worse for it. Something must bound what
+strangers make others draw, and half beyond is more than corrections need (-0.20 to 0.83 seen). Both
+are exact in binary: all machines clip to the same floats."""
 
 # ARKit's coefficients in MediaPipe's order, without `_neutral` and without the five that
 # MediaPipe never drives (cheekPuff, cheekSquintLeft/Right, noseSneerLeft/Right).
