@@ -240,8 +240,8 @@ class Trainer:
         self.field.correction[:] = fit_correction(self.features, self.rigid) if corrected else 0.0
         self.occupancy.forget()
         many = np.unique(np.linspace(0, self.count - 1, 96).astype(int))
-        for frame in many:
-            self.engine.blend(self.codes[frame])
+        for code in (*self.codes[many], *self._farthest_turns()):
+            self.engine.blend(code)
             self.occupancy.refresh(self.engine.density_at, self.rng, decay=1.0)
         grids = [self.occupancy.grid(float(self.engine.step_length), x) for x in FOG]
         whole = self._agreement(grids[-1])
@@ -249,6 +249,18 @@ class Trainer:
             if grid is grids[-1] or self._agreement(grid) >= whole - MOST_LOST:
                 self.engine.set_occupancy(grid)
                 return
+
+    def _farthest_turns(self) -> list[NDArray[np.float32]]:
+        """Blend weights [B] of the mean face seen from as far above, below, left and right as
+        training saw it, which is as far as any view goes; none where angles do not count."""
+        code = self.field.code
+        faces = []
+        for angle in range(code.coefficients, code.coefficients + min(code.angles, 2)):
+            for bound in (code.low, code.high):
+                face = code.mean.copy()
+                face[angle] = bound[angle]
+                faces.append(code(face))
+        return faces
 
     def _agreement(self, grid: NDArray[np.uint8]) -> float:
         """PSNR in dB of a few training frames, thinned out, with this occupancy."""
