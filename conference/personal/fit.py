@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conference.personal.sending import Pictures
+from nerf.expression import BEYOND
 from nerf.pose_correction import fit_correction
 from nerf.surface import Surface, seen_surface, thinned
 from nerf.train import Trainer
@@ -36,11 +37,6 @@ RIDGE = 0.5  # of the appearance, relative to the features' own variance
 MARGIN_PX = 28  # of the box beyond a head that looks ahead
 SPREAD_FLOOR = 0.01
 EXPRESSION_SHARE = 3.0  # of a coefficient's own standard deviation: how far it may be corrected
-BEYOND = 0.4
-"""Of what the general tracker's coefficients span in training, to either side: how far a corrected
-one may leave it. That tracker saturates (a closed mouth is 0, however firmly it is closed), the
-correction need not; held-out pictures gain 0.07 dB whole, 0.19 rimless, 0.25 at the eyes. Counted
-from what was measured, so that later turns of the training do not widen it again."""
 MOTION_FLOOR = (0.002, 0.0006)  # radians, metres: errors that the prior never rules out
 MOTION_TRUST = 0.002
 """Of the information that the refined motions seem to give: refinement began at the tracker's own
@@ -161,7 +157,11 @@ def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pict
 
 
 def correctable(expression: Float64) -> Float32:
-    """[2, 46] least and greatest value of corrected coefficients, of those measured [N, 46]."""
+    """[2, 46] least and greatest value of corrected coefficients, of those measured [N, 46].
+
+    The general tracker saturates (a closed mouth is 0, however firmly it is closed), the correction
+    need not. Counted from what was measured: later turns of the training do not widen it again.
+    """
     low, high = expression.min(axis=0), expression.max(axis=0)
     room = BEYOND * (high - low)
     return within_reach(np.stack([low - room, high + room])).astype(np.float32)
