@@ -37,8 +37,9 @@ from sender.personal.model import PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
 from sender.smoothed_track import smoothed_track
 
-MOMENTS = (0.25, 0.5, 0.75)
-"""Shares of the run after which the tracker is fitted; after the last one poses stay."""
+MOMENTS = (0.08, 0.2, 0.35, 0.55)
+"""Shares of the run after which the tracker is fitted; after the last one poses stay. Early: what
+the field learned under other poses and coefficients has to be learned again."""
 DEAR = 0.08
 """Share of a run's time that a fit may cost; where it costs more, the moments between the first
 and the last one pass without."""

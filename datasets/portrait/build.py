@@ -21,6 +21,7 @@ import numpy as np
 import sender
 from portrait import background, body, frames, masks, poses, torso, training_file
 from portrait.checks import Verdict
+from portrait.distance import camera_distance
 from portrait.facts import face_px
 from portrait.footage import Material, VideoFootage, hash_files
 from portrait.options import BuildOptions, BuildSummary
@@ -108,12 +109,17 @@ def build_from(
     return made.summary(out, time.monotonic() - started)
 
 
+KNOWN_LENS = ("truth", "imported")
+"""Trackers whose camera is given, not guessed."""
+
+
 class _Build:
     """One run through the steps."""
 
     tracks: Tracks
     kept: Tracks
     verdict: Verdict
+    distance: float
 
     def __init__(
         self, material: Material, folder: Path, options: BuildOptions, progress: Progress
@@ -128,14 +134,17 @@ class _Build:
         """All seven, each only as far as it is needed."""
         self._step(FRAMES, self._frames_inputs(), self._look_and_cut)
         self._recall_frames()
-        self._step(SEGMENTATION, {"segmenter": self._segmenter_identity()}, self._segment)
+        from_where = {"distance": round(self.distance, 4)}
+        segmenter = {"segmenter": self._segmenter_identity()}
+        self._step(SEGMENTATION, segmenter | from_where, self._segment)
         self._step(BACKGROUND, {}, self._plate)
         self._step(TORSO, {}, self._torsos)
-        self._step(POSES, {}, self._poses)
+        self._step(POSES, from_where, self._poses)
         self._step(EXPRESSIONS, {"held_out": self.options.held_out}, self._expressions)
         self.warnings += training_file.advice(self.kept)
         self.warnings += background.advice(self.ledger.note(BACKGROUND))
-        self._step(TRAINING_FILE, {"source": self.material.footage.name}, self._training_file)
+        source = {"source": self.material.footage.name}
+        self._step(TRAINING_FILE, source | from_where, self._training_file)
 
     def _step(
         self, step: Step, inputs: dict[str, Any], work: Callable[[], Mapping[str, Any]]
@@ -186,6 +195,11 @@ class _Build:
         self.tracks = tracks
         self.verdict = frames.judged(tracks, self.material.footage.name, self.warnings)
         self.kept = tracks.take(self.verdict.rows)
+        self.distance = float(np.median(self.kept.distance))
+        if self.extractor not in KNOWN_LENS:
+            self.distance = camera_distance(
+                self.kept.landmarks, self.kept.rotation, self.kept.distance
+            )
 
     def _segmenter_identity(self) -> str:
         segmenter: Any = self.material.open_segmenter()
@@ -196,8 +210,7 @@ class _Build:
             segmenter.close()
 
     def _segment(self) -> dict[str, Any]:
-        distance = float(np.median(self.kept.distance))
-        neckline = masks.neckline_of(self.kept, distance, self.schema, self.material.exact)
+        neckline = masks.neckline_of(self.kept, self.distance, self.schema, self.material.exact)
         masks.segment(self.folder, self.material, self.kept, neckline, self.progress)
         return {"neckline": neckline is not None}
 
@@ -214,7 +227,7 @@ class _Build:
         return {"bodies": bodies}
 
     def _poses(self) -> dict[str, float | None]:
-        return poses.make_poses(self.folder, self.kept)
+        return poses.make_poses(self.folder, self.kept, self.distance)
 
     def _expressions(self) -> dict[str, int]:
         return training_file.make_expressions(
@@ -230,6 +243,7 @@ class _Build:
             schema=self.schema,
             extractor=self.extractor,
             source=self.material.footage.name,
+            distance=self.distance,
         )
         write_report(self.folder)
         return {"warnings": self.warnings, "left_out": self.verdict.left_out}

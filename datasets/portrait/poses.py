@@ -24,9 +24,9 @@ from portrait.tracks import Tracks
 WORST = 12
 
 
-def make_poses(folder: Path, kept: Tracks) -> dict[str, float | None]:
-    """Write the step's two files; median and 95th percentile of the error in pixels of the
-    source (None where it cannot be measured)."""
+def make_poses(folder: Path, kept: Tracks, distance: float) -> dict[str, float | None]:
+    """Write the step's two files, for portraits from `distance` metres; median and 95th percentile
+    of the error in pixels of the source (None where it cannot be measured)."""
     width, height = (int(x) for x in kept.size[0])
     focal = float(np.median(kept.focal))
     frames = [
@@ -41,7 +41,7 @@ def make_poses(folder: Path, kept: Tracks) -> dict[str, float | None]:
     ]
     camera = {"fx": focal, "fy": focal, "cx": width / 2, "cy": height / 2, "w": width, "h": height}
     _write(folder / "poses.json", {"camera": camera, "frames": frames})
-    fit = fit_rigid_shape(kept.landmarks, kept.rotation, kept.distance)
+    fit = fit_rigid_shape(kept.landmarks, kept.rotation, np.full(len(kept), distance))
     if fit is None:
         _write(folder / "reprojection.json", {"landmarks": int(kept.landmarks.shape[1]),
                                               "why": "too few landmarks or frames"})  # fmt: skip

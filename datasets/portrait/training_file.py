@@ -58,10 +58,10 @@ def make_training_file(
     schema: str,
     extractor: str,
     source: str,
+    distance: float,
 ) -> TrainSet:
-    """Write transforms.json, its bounds and facts.npz."""
+    """Write transforms.json, its bounds and facts.npz, for a camera `distance` metres away."""
     kept = tracks.take(verdict.rows)
-    distance = float(np.median(kept.distance))
     period = float(np.median(np.diff(kept.time)))
     trainset = TrainSet(
         folder=folder,
