@@ -18,7 +18,7 @@ class TrainSettings:
     """How to train; the two named recipes are `PRESETS`."""
 
     config: FieldConfig = FieldConfig()  # noqa: RUF009 (frozen)
-    steps: int = 12_000
+    steps: int = 16_000
     size: int = 512
     """Pixels of the training pictures."""
     table_rate: float = 2e-2
