@@ -24,6 +24,7 @@ from nerf.camera import Camera
 from nerf.cpu.engine import Rates, StepResult
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import Rendered
+from nerf.crumbs import mark_surface, without_crumbs
 from nerf.expression import fit_expression_code
 from nerf.field import new_field
 from nerf.footage import Footage, bounding_box, train_count
@@ -39,6 +40,7 @@ from nerf.weight_average import EVERY, WeightAverage
 __all__ = ["PRESETS", "Footage", "TrainSettings", "Trainer", "bounding_box", "train_count"]
 
 
+SURFACES = 64  # training frames whose surfaces are safe from the cleaning at the end
 LOOK_EVERY = 64  # steps between two looks at the occupancy
 
 
@@ -248,7 +250,19 @@ class Trainer:
         for grid in grids:
             if grid is grids[-1] or self._agreement(grid) >= whole - MOST_LOST:
                 self.engine.set_occupancy(grid)
-                return
+                break
+        self.engine.set_occupancy(without_crumbs(self.field.occupancy, self._seen()))
+
+    def _seen(self) -> NDArray[np.bool_]:
+        """Which voxels [G, G, G] are the surface in some of the training frames."""
+        footage = self.footage
+        camera = footage.camera.every(max(1, footage.camera.width // 128))
+        seen = np.zeros(self.field.occupancy.shape, bool)
+        for i in np.unique(np.linspace(0, self.count - 1, SURFACES).astype(int)).tolist():
+            pose, rigid = footage.pose(i), self.rigid[i]
+            depth = self.render_view(footage.expression[i], pose, camera, rigid=rigid).depth
+            mark_surface(seen, depth, pose, camera, self.field.cube, rigid)
+        return seen
 
     def _farthest_turns(self) -> list[NDArray[np.float32]]:
         """Blend weights [B] of the mean face seen from as far above, below, left and right as
