@@ -39,7 +39,7 @@ from quic_transport.params import PARAM_DIM
 
 Float64 = NDArray[np.float64]
 
-USUAL_PX = 0.23
+USUAL_PX = 0.25
 """The usual step in the metric's pixels."""
 FPS = 20.0
 MOST_FRAMES = 1000
