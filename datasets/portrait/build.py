@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import sender
+from nerf.trainset import train_count_of
 from portrait import background, body, frames, masks, poses, torso, training_file
 from portrait.checks import Verdict
 from portrait.distance import camera_distance
@@ -197,9 +198,11 @@ class _Build:
         self.kept = tracks.take(self.verdict.rows)
         self.distance = float(np.median(self.kept.distance))
         if self.extractor not in KNOWN_LENS:
+            trained = slice(train_count_of(len(self.kept), 1.0 - self.options.held_out))
             self.distance = camera_distance(
-                self.kept.landmarks, self.kept.rotation, self.kept.distance
-            )
+                self.kept.landmarks[trained], self.kept.rotation[trained],
+                self.kept.distance[trained],
+            )  # fmt: skip
 
     def _segmenter_identity(self) -> str:
         segmenter: Any = self.material.open_segmenter()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import facewire
+import portrait.build
 from nerf.trainset import load_images, read_trainset
 from portrait import frames
 from portrait.build import BuildOptions, Selection, build_dataset
@@ -46,6 +47,25 @@ def test_build_makes_a_complete_set_with_the_head_in_the_middle(
         assert (folder / name).is_file(), name
     assert [p.name for p in folder.parent.iterdir()] == ["me"]
     assert not (folder / "lock").exists()
+
+
+def test_a_guessed_lens_is_not_believed_and_held_out_frames_do_not_say(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def told(landmarks: np.ndarray, rotation: np.ndarray, measured: np.ndarray) -> float:
+        asked.append((len(landmarks), len(rotation), len(measured)))
+        return 1.25
+
+    monkeypatch.setattr(portrait.build, "camera_distance", told)
+    monkeypatch.setattr(portrait.build, "KNOWN_LENS", ())
+    folder = build_dataset(video, tmp_path / "set", TRUTH).folder
+    got = read_trainset(folder)
+    assert asked == [(TRAINED, TRAINED, TRAINED)]
+    assert got.distance_m == 1.25
+    np.testing.assert_allclose(got.pose[:, 2, 3], -1.25)
+    assert got.camera.fx == pytest.approx(1.25 * got.scale * got.camera.width)
 
 
 def test_build_refuses_an_occupied_folder_and_force_replaces_it(video: Path, tmp_path) -> None:
