@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 FEATURES = 4  # floats per table entry; the kernels are written for four (one 128-bit load)
+WARP_UNIT = 0.015  # cube edges that a warp entry of 1 moves a point: it learns at tables' rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,10 @@ class FieldConfig:
 
     log2_sizes: tuple[int, ...] = (14, 14, 14, 14, 14, 14, 16, 16)
     """Binary logarithm of each level's largest table; a level that fits densely uses less."""
+
+    warp: int = 12
+    """Cells per cube edge of the grid that moves points before they are looked up, blended like a
+    level: what an expression moves is moved, and only what it changes is learned anew. 0: none."""
 
     blended_levels: int = 6
     """The coarsest this many levels have expression tables; finer ones only the mean table."""
@@ -49,6 +54,8 @@ class FieldConfig:
             raise ValueError("resolutions and log2_sizes must be of one length, at least 1")
         if len(self.resolutions) > 32:
             raise ValueError("at most 32 levels")
+        if not 0 <= self.warp <= 64:
+            raise ValueError("warp must be 0..64")
         if not 0 <= self.blended_levels <= len(self.resolutions):
             raise ValueError(f"blended_levels must be 0..{len(self.resolutions)}")
         if not all(1 <= r <= 4096 for r in self.resolutions):
@@ -72,21 +79,26 @@ class FieldConfig:
             for r, b in zip(self.resolutions, self.log2_sizes, strict=True)
         ]
 
+    @property
+    def warp_entries(self) -> int:
+        """Entries of the warp's grid, (warp + 1)³, row-major; they come before all levels."""
+        return (self.warp + 1) ** 3 if self.warp else 0
+
     def offsets(self) -> list[int]:
         """Index of each level's first entry in the concatenated table, then the total E."""
-        out = [0]
+        out = [self.warp_entries]
         for size in self.level_sizes():
             out.append(out[-1] + size)
         return out
 
     @property
     def entries(self) -> int:
-        """Entries E of the mean table over all levels."""
+        """Entries E of the mean table: warp and all levels."""
         return self.offsets()[-1]
 
     @property
     def blended_entries(self) -> int:
-        """Entries of the levels that have expression tables; they come first."""
+        """Entries that have expression tables; they come first."""
         return self.offsets()[self.blended_levels]
 
     def network_shapes(self) -> list[tuple[int, int]]:
@@ -102,11 +114,12 @@ class FieldConfig:
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> FieldConfig:
-        """The inverse of `to_dict`; ValueError on unknown or unfit fields."""
+        """The inverse of `to_dict`; ValueError on unknown or unfit fields. What was written before
+        there was a warp has none."""
         try:
             known = {k: tuple(int(i) for i in v) if isinstance(v, list) else int(v)
                      for k, v in fields.items()}  # fmt: skip
-            return FieldConfig(**known)  # type: ignore[arg-type]
+            return FieldConfig(**{"warp": 0, **known})  # type: ignore[arg-type]
         except (TypeError, OverflowError) as error:
             raise ValueError(f"not a field configuration: {error}") from error
 
@@ -116,6 +129,7 @@ class FieldConfig:
 PAPER_FIELD = FieldConfig(
     resolutions=tuple(round(16 * (1024 / 16) ** (i / 15)) for i in range(16)),
     log2_sizes=(14,) * 16,
+    warp=0,
     blended_levels=16,
     rank=46,
     hidden=64,

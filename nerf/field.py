@@ -49,9 +49,10 @@ class HeadField:
     code: ExpressionCode
     cube: Cube
     mean: Float32
-    """Float32 [E, 4], the mean hash table of all levels, coarse to fine."""
+    """Float32 [E, 4], the mean table: the warp's grid (three numbers that move a point, in
+    WARP_UNITs), then the hash tables of all levels, coarse to fine."""
     tables: Float32
-    """Float32 [Eb, 4, B], the expression tables of the blended levels; B lies innermost."""
+    """Float32 [Eb, 4, B], the expression tables of warp and blended levels; B lies innermost."""
     networks: list[Float32]
     """Weight matrices [in, out] as `config.network_shapes()`; no biases."""
     occupancy: NDArray[np.uint8]
@@ -79,12 +80,14 @@ def new_field(config: FieldConfig, code: ExpressionCode, cube: Cube,
         bound = np.sqrt(6.0 / shape[0])
         return rng.uniform(-bound, bound, shape).astype(np.float32)
 
-    g = OCCUPANCY_SIZE
+    g, warp = OCCUPANCY_SIZE, config.warp_entries
+    mean = np.zeros((config.entries, 4), np.float32)
+    mean[warp:] = rng.uniform(-1e-4, 1e-4, (config.entries - warp, 4))
     return HeadField(
         config=config,
         code=code,
         cube=cube,
-        mean=rng.uniform(-1e-4, 1e-4, (config.entries, 4)).astype(np.float32),
+        mean=mean,
         tables=np.zeros((config.blended_entries, 4, config.rank), np.float32),
         networks=[he(shape) for shape in config.network_shapes()],
         occupancy=np.ones((g, g, g), np.uint8),

@@ -1,8 +1,9 @@
 """A field's tables in layers: a coarse one that gives a picture, finer ones that correct it.
 
 The rule: a layer codes what the layers before it have left over; a reader that has only some of
-them, or only some levels of the last, still has a field. Steps follow from one price, the picture
-error that a bit must save, so that levels, tables and entries share the bits as the eye would.
+them, or only some grids of the last, still has a field. A grid is the warp's or a level's. Steps
+follow from one price, the picture error that a bit must save, so that grids, tables and entries
+share the bits as the eye would.
 References: Sullivan & Wiegand 1998; Taubman & Marcellin 2002, ch. 8 (quality layers).
 """
 
@@ -59,14 +60,39 @@ class Remainder:
     tables: Float32
     """[B, Eb, 4]"""
     histories: tuple[NDArray[np.int32], ...]
-    """Per level, see `table_coding.new_history`."""
+    """Per grid, see `table_coding.new_history`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A part of the tables that is coded by itself."""
+
+    name: str
+    """In the sections' names: "warp", or the level's number."""
+    part: slice
+    """Its entries."""
+    stride: int
+    """Entries along a row of a dense grid, 0 of a hashed one."""
+    blended: bool
+    """Whether it has expression tables."""
+
+
+def grids(config: FieldConfig) -> list[Grid]:
+    """The grids of a field, as they lie in its tables."""
+    offsets = config.offsets()
+    out = [Grid("warp", slice(0, offsets[0]), config.warp + 1, True)] if config.warp else []
+    for level, (res, size) in enumerate(zip(config.resolutions, config.level_sizes(), strict=True)):
+        stride = res + 1 if (res + 1) ** 3 <= size else 0
+        part = slice(offsets[level], offsets[level + 1])
+        out.append(Grid(str(level), part, stride, level < config.blended_levels))
+    return out
 
 
 def whole(config: FieldConfig, mean: Float32, tables: Float32) -> Remainder:
     """Everything is left: `mean` [E, 4], `tables` [Eb, 4, B]."""
     return Remainder(
         config, np.ascontiguousarray(mean[None]), np.ascontiguousarray(tables.transpose(2, 0, 1)),
-        tuple(new_history(size) for size in config.level_sizes()),
+        tuple(new_history(g.part.stop - g.part.start) for g in grids(config)),
     )  # fmt: skip
 
 
@@ -118,55 +144,54 @@ def _priced(rest: Remainder, index: int, plan: Plan, price: float,
 
 
 def _steps_by_price(config: FieldConfig, plan: Plan, price: float) -> Float32:
-    """Steps [L, 1 + B]: mean table, then expression tables."""
-    steps = np.zeros((config.levels, 1 + config.rank), np.float32)
-    offsets = config.offsets()
-    for level in range(config.levels):
-        weights = plan.importance[offsets[level] : offsets[level + 1]].astype(np.float64)
+    """Steps [grids, 1 + B]: mean table, then expression tables."""
+    made = grids(config)
+    steps = np.zeros((len(made), 1 + config.rank), np.float32)
+    for row, grid in zip(steps, made, strict=True):
+        weights = plan.importance[grid.part].astype(np.float64)
         typical = (weights**2).sum() / max(weights.sum(), 1e-30)  # of what matters
-        steps[level, 0] = COARSENESS * PLAIN * np.sqrt(price / max(typical, 1e-30))
-        steps[level, 1:] = steps[level, 0] / np.maximum(plan.spread, LEAST_SPREAD)
+        row[0] = COARSENESS * PLAIN * np.sqrt(price / max(typical, 1e-30))
+        row[1:] = row[0] / np.maximum(plan.spread, LEAST_SPREAD)
     return steps
 
 
 def _steps_by_size(rest: Remainder) -> Float32:
-    """Steps [L, 1 + B] for 8 bits."""
-    config, offsets = rest.config, rest.config.offsets()
-    steps = np.zeros((config.levels, 1 + config.rank), np.float32)
-    for level in range(config.levels):
-        part = slice(offsets[level], offsets[level + 1])
-        steps[level, 0] = np.quantile(np.abs(rest.mean[:, part]), CLIP) / FINEST
-        if level < config.blended_levels:
-            size = np.quantile(np.abs(rest.tables[:, part]), CLIP, axis=(1, 2))
-            steps[level, 1:] = size / FINEST
+    """Steps [grids, 1 + B] for 8 bits."""
+    made = grids(rest.config)
+    steps = np.zeros((len(made), 1 + rest.config.rank), np.float32)
+    for row, grid in zip(steps, made, strict=True):
+        row[0] = np.quantile(np.abs(rest.mean[:, grid.part]), CLIP) / FINEST
+        if grid.blended:
+            size = np.quantile(np.abs(rest.tables[:, grid.part]), CLIP, axis=(1, 2))
+            row[1:] = size / FINEST
     return np.maximum(steps, 1e-12)
 
 
 def _layer(rest: Remainder, index: int, steps: Float32, plan: Plan | None,
            price: float) -> tuple[dict[str, Section], Remainder]:  # fmt: skip
-    config, offsets = rest.config, rest.config.offsets()
+    config = rest.config
     mean, tables = rest.mean.copy(), rest.tables.copy()
     histories = [h.copy() for h in rest.histories]
     spread = np.ones(config.rank, np.float32) if plan is None else plan.spread
     scale = np.maximum(spread, LEAST_SPREAD).astype(np.float32)[:, None, None]
     streams: dict[str, tuple[bytes, float]] = {}  # and by how much they mend the picture
-    for level, history in enumerate(histories):
-        part, stride = slice(offsets[level], offsets[level + 1]), _stride(config, level)
+    for grid, history, step in zip(grids(config), histories, steps, strict=True):
+        part, stride = grid.part, grid.stride
         worth = np.ones_like(mean[0, part]) if plan is None else plan.importance[part]
-        data, codes = encode_tables(mean[:, part], steps[level, :1], worth, price, stride, history)
+        data, codes = encode_tables(mean[:, part], step[:1], worth, price, stride, history)
         before = mean[:, part].copy()
-        mean[:, part] -= codes * steps[level, 0]
+        mean[:, part] -= codes * step[0]
         gain = float((worth * (before**2 - mean[:, part] ** 2)).sum())
-        streams[f"mean.{index}.{level}"] = data, gain
-        if level >= config.blended_levels:
+        streams[f"mean.{index}.{grid.name}"] = data, gain
+        if not grid.blended:
             continue
         before = tables[:, part] * scale  # a table counts as much as its blend weights are large
         data, codes = encode_tables(
-            before, steps[level, 1:] * scale[:, 0, 0], worth, price, stride, history
+            before, step[1:] * scale[:, 0, 0], worth, price, stride, history
         )
-        tables[:, part] -= codes * steps[level, 1:, None, None]
+        tables[:, part] -= codes * step[1:, None, None]
         gain = float((worth * (before**2 - (tables[:, part] * scale) ** 2)).sum())
-        streams[f"tables.{index}.{level}"] = data, gain
+        streams[f"tables.{index}.{grid.name}"] = data, gain
     sections: dict[str, Section] = {f"steps.{index}": steps}
     for name in streams if index == 0 else _by_gain(streams):
         sections[name] = np.frombuffer(streams[name][0], np.uint8)
@@ -174,7 +199,7 @@ def _layer(rest: Remainder, index: int, steps: Float32, plan: Plan | None,
 
 
 def _by_gain(streams: Mapping[str, tuple[bytes, float]]) -> list[str]:
-    """The names in the order in which a byte mends most, a level's mean before its tables."""
+    """The names in the order in which a byte mends most, a grid's mean before its tables."""
     waiting, order = list(streams), []
     while waiting:
         ready = [n for n in waiting if n.replace("tables", "mean") == n
@@ -188,30 +213,30 @@ def _by_gain(streams: Mapping[str, tuple[bytes, float]]) -> list[str]:
 def decoded(config: FieldConfig, layers: int,
             sections: Mapping[str, Section]) -> tuple[Float32, Float32]:  # fmt: skip
     """Mean [E, 4] and tables [Eb, 4, B] of the sections that are there; those of the first layer
-    must be. Steps are float32 [L, 1 + B] and streams uint8 [N]: the caller has checked."""
+    must be. Steps are float32 [grids, 1 + B] and streams uint8 [N]: the caller has checked."""
     mean = np.zeros((config.entries, 4), np.float32)
     tables = np.zeros((config.blended_entries, 4, config.rank), np.float32)
-    offsets = config.offsets()
 
-    def fill(level: int) -> None:
-        part, stride = slice(offsets[level], offsets[level + 1]), _stride(config, level)
-        history = new_history(offsets[level + 1] - offsets[level])
+    def fill(row: int, grid: Grid) -> None:
+        part, name = grid.part, grid.name
+        history = new_history(part.stop - part.start)
         for index in range(layers):
-            stream, steps = sections.get(f"mean.{index}.{level}"), sections.get(f"steps.{index}")
+            stream, steps = sections.get(f"mean.{index}.{name}"), sections.get(f"steps.{index}")
             if stream is None or steps is None:
                 return
-            mean[part] += decode_tables(stream, 1, stride, history)[0] * steps[level, 0]
-            if level >= config.blended_levels:
+            mean[part] += decode_tables(stream, 1, grid.stride, history)[0] * steps[row, 0]
+            if not grid.blended:
                 continue
-            stream = sections.get(f"tables.{index}.{level}")
+            stream = sections.get(f"tables.{index}.{name}")
             if stream is None:
                 return
-            codes = decode_tables(stream, config.rank, stride, history)
+            codes = decode_tables(stream, config.rank, grid.stride, history)
             for b in range(config.rank if stream.size else 0):
-                tables[part, :, b] += codes[b] * steps[level, 1 + b]
+                tables[part, :, b] += codes[b] * steps[row, 1 + b]
 
     with ThreadPoolExecutor(THREADS) as threads:  # the kernels let go of Python's lock
-        for done in [threads.submit(fill, level) for level in reversed(range(config.levels))]:
+        jobs = reversed(list(enumerate(grids(config))))
+        for done in [threads.submit(fill, row, grid) for row, grid in jobs]:
             done.result()
     return mean, tables
 
@@ -219,15 +244,10 @@ def decoded(config: FieldConfig, layers: int,
 def work(config: FieldConfig, layers: int, sections: Mapping[str, Section]) -> int:
     """Values that `decoded` would look at."""
     total = 0
-    for level, size in enumerate(config.level_sizes()):
+    for grid in grids(config):
+        size = grid.part.stop - grid.part.start
         for index in range(layers):
             for kind, count in (("mean", 1), ("tables", config.rank)):
-                stream = sections.get(f"{kind}.{index}.{level}")
+                stream = sections.get(f"{kind}.{index}.{grid.name}")
                 total += 4 * size * count if stream is not None and stream.size else 0
     return total
-
-
-def _stride(config: FieldConfig, level: int) -> int:
-    """Entries along a row of a dense level, 0 of a hashed one."""
-    side = config.resolutions[level] + 1
-    return side if side**3 <= config.level_sizes()[level] else 0

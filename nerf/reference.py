@@ -6,10 +6,12 @@ autograd, on any device. Reference: Müller et al. 2022, §3; Mildenhall et al. 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
-from nerf.config import FieldConfig
+from nerf.config import WARP_UNIT, FieldConfig
 from nerf.field import DENSITY_LIMIT, DENSITY_SHIFT
 
 PRIMES = (1, 2654435761, 805459861)
@@ -23,21 +25,38 @@ def blend_tables(mean: Tensor, tables: Tensor, code: Tensor) -> Tensor:
 
 def encode(table: Tensor, config: FieldConfig, xyz: Tensor) -> Tensor:
     """Features [S, L·4] of points [S, 3] in [0, 1]³ from a blended table [E, 4]."""
-    out = []
+    return look_up(table, config, warped(table, config, xyz))
+
+
+def look_up(table: Tensor, config: FieldConfig, xyz: Tensor) -> Tensor:
+    """What the levels say, [S, L·4], of points [S, 3] that the warp has moved."""
     offsets = config.offsets()
-    for level, res in enumerate(config.resolutions):
-        size = offsets[level + 1] - offsets[level]
-        position = xyz * res
-        cell = position.detach().floor().clamp(0, res - 1).long()  # [S, 3]
-        fraction = position - cell
-        feature = torch.zeros(xyz.shape[0], table.shape[1], dtype=table.dtype, device=xyz.device)
-        for corner in range(8):
-            bit = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2], device=xyz.device)
-            weight = torch.where(bit == 1, fraction, 1 - fraction).prod(dim=-1)
-            index = _index(cell + bit, res, size) + offsets[level]
-            feature = feature + weight[:, None] * table[index]
-        out.append(feature)
-    return torch.cat(out, dim=-1)
+    return torch.cat([
+        interpolate(table[first:end], res, xyz)
+        for res, (first, end) in zip(config.resolutions, pairwise(offsets), strict=True)
+    ], dim=-1)  # fmt: skip
+
+
+def warped(table: Tensor, config: FieldConfig, xyz: Tensor) -> Tensor:
+    """Where the points [S, 3] are looked up."""
+    if not config.warp:
+        return xyz
+    by = interpolate(table[: config.warp_entries], config.warp, xyz)
+    return xyz + WARP_UNIT * by[:, :3].to(xyz.dtype)
+
+
+def interpolate(grid: Tensor, res: int, xyz: Tensor) -> Tensor:
+    """Trilinear [S, 4] of one level's entries [N, 4] with `res` cells at points [S, 3]; outside of
+    [0, 1]³ the cells at the border go on."""
+    position = xyz * res
+    cell = position.detach().floor().clamp(0, res - 1).long()  # [S, 3]
+    fraction = position - cell
+    out = torch.zeros(xyz.shape[0], grid.shape[1], dtype=grid.dtype, device=xyz.device)
+    for corner in range(8):
+        bit = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2], device=xyz.device)
+        weight = torch.where(bit == 1, fraction, 1 - fraction).prod(dim=-1)
+        out = out + weight[:, None] * grid[_index(cell + bit, res, len(grid))]
+    return out
 
 
 def _index(corner: Tensor, res: int, size: int) -> Tensor:

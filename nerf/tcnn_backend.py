@@ -3,7 +3,8 @@
 The rule: weights stay ours; the blended table and the matrices are handed to tiny-cuda-nn's modules
 as their parameters, reordered, so gradients flow on into the 47 tables. Its grid puts a sample at
 scale · x + 0.5 with `base_resolution` − 1 cells: a level of ours is a grid of its own with one more
-point per edge and its input moved by half a cell. Marching and compositing are the torch backend's.
+point per edge and its input moved by half a cell. Warp, marching and compositing are the torch
+backend's.
 Reference: tiny-cuda-nn's DOCUMENTATION.md; Müller et al. 2021.
 """
 
@@ -21,6 +22,7 @@ from torch.nn.functional import pad
 from nerf.config import FEATURES, FieldConfig
 from nerf.cpu.render import STEPS
 from nerf.field import DENSITY_LIMIT, DENSITY_SHIFT, HeadField
+from nerf.reference import warped
 from nerf.torch_backend import Evaluate, TorchEngine, TorchRenderer
 
 ALIGN = 16  # its networks' inputs and outputs are padded to multiples of this
@@ -97,7 +99,8 @@ def tcnn_field(config: FieldConfig, tcnn: Any = None) -> Evaluate:
     def evaluate(table: Tensor, nets: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
         if not len(points):
             return points[:, 0], points
-        features = run(encoding, grid_parameters(table, config), grid_inputs(points, config))
+        moved = warped(table, config, points).clamp(0, 1)  # its grids have nothing outside
+        features = run(encoding, grid_parameters(table, config), grid_inputs(moved, config))
         wanted = features[:, : config.levels * FEATURES].float()
         h = run(density, network_parameters(nets[: n + 1]), wanted).float()
         sigma = torch.exp((h[:, 0] - DENSITY_SHIFT).clamp(max=DENSITY_LIMIT))

@@ -20,9 +20,9 @@ from nerf.bit_grid import decode_grid, encode_grid
 from nerf.config import FieldConfig
 from nerf.expression import ANGLES, ExpressionCode
 from nerf.field import OCCUPANCY_SIZE, Cube, HeadField
-from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, work
+from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, grids, work
 
-VERSION = 3
+VERSION = 4
 MAX_FLOATS = 64_000_000  # of all tables together: what a reader allocates for a stranger (the
 # paper's own field has 46 million)
 FREE_FLOATS = 16_000_000  # of which so many may be claimed by any file, and more only by one with
@@ -75,7 +75,7 @@ def from_sections(sections: Sections) -> HeadField:
     header = read.header()
     try:
         version, layers = header["version"], header.get("layers", 0)
-        if version not in (1, 2, VERSION):
+        if version not in range(1, VERSION + 1):
             raise WeightsError(f"head format {version} is not known here (1 to {VERSION} are)")
         config = FieldConfig.from_dict(header["field"])
         floats = config.entries * 4 + config.blended_entries * 4 * config.rank
@@ -182,13 +182,14 @@ class _Reader:
 
 
 def _layered(read: _Reader, config: FieldConfig, layers: int) -> tuple[Any, Any]:
-    for level in range(config.levels):
-        read.array(f"mean.0.{level}", np.uint8, None)
-        if level < config.blended_levels:
-            read.array(f"tables.0.{level}", np.uint8, None)
+    made = grids(config)
+    for grid in made:
+        read.array(f"mean.0.{grid.name}", np.uint8, None)
+        if grid.blended:
+            read.array(f"tables.0.{grid.name}", np.uint8, None)
     for index in range(layers):
         if (name := f"steps.{index}") in read.sections or index == 0:
-            steps = read.floats(name, (config.levels, 1 + config.rank))
+            steps = read.floats(name, (len(made), 1 + config.rank))
             if np.abs(steps).max() > 1e6:
                 raise WeightsError(f"the head's section {name!r} is out of range")
     for name in read.sections:
@@ -201,6 +202,8 @@ def _layered(read: _Reader, config: FieldConfig, layers: int) -> tuple[Any, Any]
 
 def _version_1(read: _Reader, config: FieldConfig) -> tuple[Any, Any]:
     """Tables in 8 bits per level and table, with a scale each."""
+    if config.warp:
+        raise WeightsError("a head of version 1 has no warp")
     mean = np.empty((config.entries, 4), np.float32)
     tables = np.empty((config.blended_entries, 4, config.rank), np.float32)
     offsets = config.offsets()

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nerf.config import FEATURES, WARP_UNIT
 from nerf.cpu.composite import accumulate, ray_gradient, ray_sums, ray_weights
 from nerf.cpu.encode import encode, encode_point_gradient, scatter
 from nerf.cpu.march import clip_rays, coarsen, march
@@ -28,6 +30,7 @@ from nerf.field import HeadField
 Float32 = NDArray[np.float32]
 ROUND = 24  # samples per ray between two looks at the transmittance
 CUTOFF = np.float32(1e-3)
+WARP = -1  # as a level, the last to be scattered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,12 +94,28 @@ class StepResult:
     """Float32 [R]: each ray's mean squared colour error; None where the engine keeps none."""
 
 
+class _Round(NamedTuple):
+    """Samples of some rays, front to back."""
+
+    seen: Float32
+    """[S, 3]"""
+    looked_up: Float32
+    """[S, 3]: where the warp moved them."""
+    t: Float32
+    """[S]"""
+    ray: NDArray[np.int32]
+    """[S]"""
+    acts: Activations
+
+
 @dataclass(slots=True)
 class _Part:
     """One thread's share of a step between the phases."""
 
     xyz: list[Float32]
     grad_features: list[Float32]
+    seen: list[Float32]  # points before the warp moved them
+    grad_warp: list[Float32]
     grad_networks: list[Tensor]
     loss: float
     errors: Float32
@@ -116,6 +135,8 @@ class CpuEngine:
         config = field.config
         self._offsets = np.array(config.offsets(), np.int64)
         self._resolutions = np.array(config.resolutions, np.int64)
+        self._warp_offsets = np.array([0, config.warp_entries], np.int64)
+        self._warp_cells = np.array([config.warp], np.int64)
         self._table = np.empty((config.entries, 4), np.float32)
         self._grad = np.zeros((config.entries, 4), np.float32)
         self.moment1 = np.zeros((config.entries, 4), np.float32)
@@ -160,6 +181,15 @@ class CpuEngine:
             lambda lo, hi: blend(self.field.mean, self.field.tables, code, lo, hi, self._table)
         )
 
+    def _warped(self, xyz: Float32) -> Float32:
+        """Where the points [S, 3] are looked up under the last blended expression."""
+        if not self.field.config.warp:
+            return xyz
+        by = np.empty((len(xyz), FEATURES), np.float32)
+        encode(self._table, self._warp_offsets, self._warp_cells, xyz, by)
+        by *= np.float32(WARP_UNIT)
+        return xyz + by[:, :3]
+
     def density_at(self, xyz: Float32) -> Float32:
         """Densities [V] of cube coordinates [V, 3] under the last blended expression."""
         density, _ = split(self._weights, self.field.config.density_layers)
@@ -168,7 +198,7 @@ class CpuEngine:
         def work(first: int) -> None:
             part = np.ascontiguousarray(xyz[first : first + 8192])
             features = np.empty((len(part), 4 * self.field.config.levels), np.float32)
-            encode(self._table, self._offsets, self._resolutions, part, features)
+            encode(self._table, self._offsets, self._resolutions, self._warped(part), features)
             out[first : first + 8192] = density_only(torch.from_numpy(features), density).numpy()
 
         self.pool.map(work, list(range(0, len(xyz), 8192)))
@@ -186,11 +216,15 @@ class CpuEngine:
 
         def spread(level: int) -> None:
             for part in parts:
+                if level == WARP:
+                    for xyz, grad in zip(part.seen, part.grad_warp, strict=True):
+                        scatter(self._grad, self._warp_offsets, self._warp_cells, 0, xyz, grad)
+                    continue
                 for xyz, grad in zip(part.xyz, part.grad_features, strict=True):
                     scatter(self._grad, self._offsets, self._resolutions, level, xyz, grad)
 
         try:
-            self.pool.map(spread, list(range(self.field.config.levels - 1, -1, -1)))
+            self.pool.map(spread, list(range(self.field.config.levels - 1, WARP - 1, -1)))
             networks = [sum(g[1:], start=g[0]) for g in
                         zip(*[p.grad_networks for p in parts], strict=True)]  # fmt: skip
         except BaseException:
@@ -233,7 +267,7 @@ class CpuEngine:
         cursor = np.zeros(rays, np.int32)
         trans = np.ones(rays, np.float32)
         scratch, scratch1 = np.zeros((rays, 3), np.float32), np.zeros(rays, np.float32)
-        rounds: list[tuple[Float32, Float32, NDArray[np.int32], Activations]] = []
+        rounds: list[_Round] = []
         while len(alive):
             size = len(alive) * ROUND
             xyz, t = np.empty((size, 3), np.float32), np.empty(size, np.float32)
@@ -257,9 +291,10 @@ class CpuEngine:
             if not total:
                 break
             features = np.empty((total, 4 * self.field.config.levels), np.float32)
-            encode(self._table, self._offsets, self._resolutions, xyz[:total], features)
+            looked_up = self._warped(xyz[:total])
+            encode(self._table, self._offsets, self._resolutions, looked_up, features)
             acts = forward(torch.from_numpy(features), density, color)
-            rounds.append((xyz[:total], t[:total], np.repeat(alive, count), acts))
+            rounds.append(_Round(xyz[:total], looked_up, t[:total], np.repeat(alive, count), acts))
             kept = accumulate(
                 alive,
                 first,
@@ -278,8 +313,7 @@ class CpuEngine:
         return self._backward(batch, span, loss, rounds, rigid)
 
     def _backward(self, batch: RayBatch, span: slice, loss: LossWeights,
-                  rounds: list[tuple[Float32, Float32, NDArray[np.int32], Activations]],
-                  rigid: bool) -> _Part:  # fmt: skip
+                  rounds: list[_Round], rigid: bool) -> _Part:  # fmt: skip
         rgb_target, alpha_target = batch.rgb[span], batch.alpha[span]
         background = np.ascontiguousarray(batch.background[span])
         rays = len(rgb_target)
@@ -287,7 +321,7 @@ class CpuEngine:
         opacity, depth = np.zeros(rays, np.float32), np.zeros(rays, np.float32)
         trans = np.ones(rays, np.float32)
         weights = []
-        for _, t, ray, acts in rounds:
+        for _, _, t, ray, acts in rounds:
             weight = np.empty(len(t), np.float32)
             ray_weights(ray, acts.sigma.numpy(), self.step_length, CUTOFF, trans, weight)
             ray_sums(ray, weight, acts.rgb.numpy(), t, shown, opacity, depth)
@@ -302,10 +336,11 @@ class CpuEngine:
         total_loss = float(_huber(off, loss.huber).sum()) / 3
         total_loss += loss.mask * float(_huber(off_alpha, loss.huber).sum())
         density, color = split(self._weights, self.field.config.density_layers)
-        part = _Part([], [], [torch.zeros_like(w) for w in self._weights], total_loss,
+        part = _Part([], [], [], [], [torch.zeros_like(w) for w in self._weights], total_loss,
                      (off * off).mean(axis=1), 0, np.zeros(6))  # fmt: skip
         tail = np.zeros(rays, np.float32)
-        for (xyz, t, ray, acts), weight in zip(reversed(rounds), reversed(weights), strict=True):
+        for (seen, xyz, t, ray, acts), weight in zip(reversed(rounds), reversed(weights),
+                                                     strict=True):  # fmt: skip
             grad_sigma, grad_rgb = np.empty(len(t), np.float32), np.empty((len(t), 3), np.float32)
             ray_gradient(ray, weight, acts.sigma.numpy(), acts.rgb.numpy(), t, self.step_length,
                          background, grad_color, grad_opacity, mean_t, grad_spread, trans, tail,
@@ -319,12 +354,24 @@ class CpuEngine:
             part.xyz.append(xyz)
             part.grad_features.append(features)
             part.samples += len(t)
+            warp = self.field.config.warp > 0
+            if not (rigid or warp):
+                continue
+            g_xyz = np.empty((len(t), 3), np.float32)
+            encode_point_gradient(self._table, self._offsets, self._resolutions, xyz, features,
+                                  g_xyz)  # fmt: skip
+            if warp:
+                g_warp = np.zeros((len(t), FEATURES), np.float32)
+                np.multiply(g_xyz, np.float32(WARP_UNIT), out=g_warp[:, :3])
+                part.seen.append(seen)
+                part.grad_warp.append(g_warp)
             if rigid:
-                g_xyz = np.empty((len(t), 3), np.float32)
-                encode_point_gradient(
-                    self._table, self._offsets, self._resolutions, xyz, features, g_xyz
-                )
-                part.rigid[:3] += np.cross(xyz - np.float32(0.5), g_xyz).sum(axis=0)
+                if warp:
+                    through = np.empty_like(g_xyz)
+                    encode_point_gradient(self._table, self._warp_offsets, self._warp_cells, seen,
+                                          g_warp, through)  # fmt: skip
+                    g_xyz += through
+                part.rigid[:3] += np.cross(seen - np.float32(0.5), g_xyz).sum(axis=0)
                 part.rigid[3:] += g_xyz.sum(axis=0)
         return part
 

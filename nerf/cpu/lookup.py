@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nerf.config import WARP_UNIT
 from nerf.cpu.encode import PRIME_Y, PRIME_Z, kernel
 from nerf.cpu.vectors import trilinear
 
@@ -53,6 +54,22 @@ def _hashed_level(base, res, mask, xyz, to, row):  # type: ignore[no-untyped-def
                   np.uint64((x0 ^ h01) & mask), np.uint64((x1 ^ h01) & mask),
                   np.uint64((x0 ^ h11) & mask), np.uint64((x1 ^ h11) & mask),
                   fx, fy, fz, to + row * np.uint64(s))  # fmt: skip
+
+
+@kernel
+def displace(table, cells, xyz, count, room):  # type: ignore[no-untyped-def]
+    """Move the first `count` points `xyz` [S, 3] as the warp's grid of `cells` cells says.
+
+    `table` as `look_up` takes it; `room` contiguous float32 [≥ count, 4] is overwritten.
+    """
+    if cells == 0:
+        return
+    points, unit = xyz[:count], np.float32(WARP_UNIT)
+    _dense_level(np.uint64(table.ctypes.data), cells, points, np.uint64(room.ctypes.data),
+                 np.uint64(16))  # fmt: skip
+    for s in range(count):
+        for c in range(3):
+            points[s, c] += unit * room[s, c]
 
 
 @kernel

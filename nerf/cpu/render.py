@@ -71,7 +71,7 @@ class CpuRenderer:
         matrices = pack(field.networks, config.density_layers)
         fine = np.ascontiguousarray(field.occupancy)
         self.prepared = Field(
-            self._table, np.array(config.offsets(), np.int64),
+            self._table, config.warp, np.array(config.offsets(), np.int64),
             np.array(config.resolutions, np.int64), empty_radius(fine), matrices.weights,
             matrices.shapes, matrices.density_layer, matrices.to_density, matrices.to_color,
         )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf.cpu.encode import kernel
-from nerf.cpu.lookup import look_up
+from nerf.cpu.lookup import displace, look_up
 from nerf.cpu.march import clip_ray
 from nerf.cpu.shade import shade
 from nerf.cpu.vectors import ROWS, float_of_bits
@@ -37,6 +37,8 @@ class Field(NamedTuple):
 
     table: Float32
     """[E, 4], blended, aligned to 16 bytes."""
+    warp: int
+    """Cells per edge of the warp's grid; 0: none."""
     offsets: NDArray[np.int64]
     """[L + 1]"""
     resolutions: NDArray[np.int64]
@@ -283,6 +285,7 @@ def trace(rays, count, view, field, chunk):  # type: ignore[no-untyped-def]
         lo, kept = 0, 0
         while lo < waiting:
             total, hi = fill(rays, lo, waiting, view, field.radius, chunk)
+            displace(field.table, field.warp, chunk.xyz, total, chunk.answers)
             look_up(field.table, field.offsets, field.resolutions, chunk.xyz, total,
                     chunk.features)  # fmt: skip
             shade(chunk.features, total, field.weights, field.shapes, field.density_layer,

@@ -14,6 +14,7 @@ import triton.language as tl
 
 PRIME_Y = tl.constexpr(-1640531535)  # 2654435761 as a signed number: products wrap the same
 PRIME_Z = tl.constexpr(805459861)
+UNIT = tl.constexpr(0.015)  # nerf.config.WARP_UNIT
 
 
 @triton.jit
@@ -104,3 +105,34 @@ def point_gradient(table, grad, x, y, z, live, res, first, mask, exists,
 def whole(x):
     """The sum over corners, levels and features, [S], of x [8, S, L, 4]."""
     return tl.sum(tl.sum(tl.sum(x, axis=0), axis=2), axis=1)
+
+
+@triton.jit
+def warp_level(WARP: tl.constexpr):
+    """The warp's grid as `load_levels` gives levels, each [1]."""
+    zero = tl.full([1], 0, tl.int32)
+    return zero + WARP, zero, zero - 1, zero == 0
+
+
+@triton.jit
+def displace(table, x, y, z, live, WARP: tl.constexpr, S: tl.constexpr):
+    """Where the points [S] are looked up: moved by the warp's grid of WARP cells, if any."""
+    if WARP > 0:
+        res, first, mask, exists = warp_level(WARP)
+        by = encode(table, x, y, z, live, res, first, mask, exists, S, 1) * UNIT
+        x, y, z = x + column(by, 0), y + column(by, 1), z + column(by, 2)
+    return x, y, z
+
+
+@triton.jit
+def column(rows, c: tl.constexpr):
+    """[S] of [S, 4]."""
+    return tl.sum(tl.where(tl.arange(0, 4)[None, :] == c, rows, 0.0), axis=1)
+
+
+@triton.jit
+def side_by_side(x, y, z):
+    """[S, 4] of three [S], the last column zero."""
+    c = tl.arange(0, 4)[None, :]
+    yz = tl.where(c == 1, y[:, None], tl.where(c == 2, z[:, None], 0.0))
+    return tl.where(c == 0, x[:, None], yz)

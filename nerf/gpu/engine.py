@@ -254,7 +254,13 @@ class TritonEngine:
 
     def _shape(self) -> dict[str, Any]:
         z = self.sizes
-        return {"L": z.levels, "H": z.hidden, "LAYERS": z.layers, "TAP": z.tap}
+        return {
+            "L": z.levels,
+            "WARP": self.config.warp,
+            "H": z.hidden,
+            "LAYERS": z.layers,
+            "TAP": z.tap,
+        }
 
     def _matrices(self, flat: Tensor) -> list[Tensor]:
         shapes = [w.shape for w in self.field.networks]

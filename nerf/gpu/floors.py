@@ -67,7 +67,7 @@ def work_of(config: FieldConfig, samples: int) -> tuple[float, float]:
     s = sizes_of(config)
     h = config.hidden
     products = config.levels * FEATURES * h + (s.layers - 1) * h * h + h * (3 + 1)
-    return 2.0 * products * samples, 8.0 * config.levels * samples
+    return 2.0 * products * samples, 8.0 * (config.levels + (config.warp > 0)) * samples
 
 
 def padding_of(config: FieldConfig) -> float:

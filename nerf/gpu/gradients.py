@@ -12,7 +12,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nerf.gpu.encode import encode, load_levels, point_gradient, scatter
+from nerf.gpu.encode import (
+    UNIT,
+    displace,
+    encode,
+    load_levels,
+    point_gradient,
+    scatter,
+    side_by_side,
+    warp_level,
+)
 from nerf.gpu.network import OUT, backward, forward
 from nerf.gpu.samples import locate
 
@@ -32,8 +41,8 @@ def clear(slab, count: tl.constexpr, N: tl.constexpr):
 @triton.jit
 def propagate(table, weights, levels, origin, directions, sample_t, sample_ray, counters, capacity,
               grad_sigma, grad_rgb, grad_table, slabs, rigid, state, L: tl.constexpr,
-              H: tl.constexpr, LAYERS: tl.constexpr, TAP: tl.constexpr, WEIGHTS: tl.constexpr,
-              S: tl.constexpr, RIGID: tl.constexpr):  # fmt: skip
+              WARP: tl.constexpr, H: tl.constexpr, LAYERS: tl.constexpr, TAP: tl.constexpr,
+              WEIGHTS: tl.constexpr, S: tl.constexpr, RIGID: tl.constexpr):  # fmt: skip
     """From gradients by density and colour to those of everything that is learned.
 
     Adds to `grad_table` [E, 4]; fills `slabs` [programs, WEIGHTS] and, with RIGID, `rigid`
@@ -50,7 +59,8 @@ def propagate(table, weights, levels, origin, directions, sample_t, sample_ray, 
     for block in range(tl.program_id(0), tl.cdiv(count, S), tl.num_programs(0)):
         tl.debug_barrier()  # the slab's last additions are seen by all
         i = block * S + tl.arange(0, S)
-        x, y, z, live = locate(origin, directions, sample_t, sample_ray, i, count)
+        sx, sy, sz, live = locate(origin, directions, sample_t, sample_ray, i, count)
+        x, y, z = displace(table, sx, sy, sz, live, WARP, S)
         features = encode(table, x, y, z, live, res, first, mask, exists, S, L)
         xs, sigma, rgb = forward(weights, features, L * 4, H, LAYERS, TAP)
         grad_raw = tl.load(grad_sigma + i, mask=live, other=0.0) * sigma
@@ -61,12 +71,21 @@ def propagate(table, weights, levels, origin, directions, sample_t, sample_ray, 
         if void:
             tl.store(state + 2, 1.0)
         scatter(grad_table, grad, x, y, z, live, res, first, mask, exists, S, L)
-        if RIGID:
+        if RIGID or WARP > 0:
             gx, gy, gz = point_gradient(table, grad, x, y, z, live, res, first, mask, exists, S, L)
-            x, y, z = x - 0.5, y - 0.5, z - 0.5
-            m0 += y * gz - z * gy
-            m1 += z * gx - x * gz
-            m2 += x * gy - y * gx
+        if WARP > 0:
+            wres, wfirst, wmask, wexists = warp_level(WARP)
+            by = side_by_side(gx * UNIT, gy * UNIT, gz * UNIT)
+            scatter(grad_table, by, sx, sy, sz, live, wres, wfirst, wmask, wexists, S, 1)
+            if RIGID:
+                hx, hy, hz = point_gradient(table, by, sx, sy, sz, live, wres, wfirst, wmask,
+                                            wexists, S, 1)  # fmt: skip
+                gx, gy, gz = gx + hx, gy + hy, gz + hz
+        if RIGID:
+            sx, sy, sz = sx - 0.5, sy - 0.5, sz - 0.5
+            m0 += sy * gz - sz * gy
+            m1 += sz * gx - sx * gz
+            m2 += sx * gy - sy * gx
             f0 += gx
             f1 += gy
             f2 += gz

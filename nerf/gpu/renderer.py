@@ -157,9 +157,9 @@ class BatchRenderer:
         shade[(programs_per_view(self.device, at, s), s.views)](
             f.views, f.which, f.tables, self._weights, self._levels, self._fine, self._coarse,
             f.queue, f.queue_k, f.counters, f.rgb, f.alpha, f.depth, s.width, s.height, self.step,
-            self.cutoff, c.entries, G=self.cells, L=z.levels, H=z.hidden, LAYERS=z.layers,
-            TAP=z.tap, WEIGHTS=z.weights, S=at.block, SEEKS=at.seeks, num_warps=at.warps,
-            maxnreg=at.registers,
+            self.cutoff, c.entries, G=self.cells, L=z.levels, WARP=c.warp, H=z.hidden,
+            LAYERS=z.layers, TAP=z.tap, WEIGHTS=z.weights, S=at.block, SEEKS=at.seeks,
+            num_warps=at.warps, maxnreg=at.registers,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nerf.gpu.encode import encode, load_levels
+from nerf.gpu.encode import displace, encode, load_levels
 from nerf.gpu.march import clip, voxel
 from nerf.gpu.network import OUT, forward
 
@@ -68,8 +68,8 @@ def locate(origin, directions, sample_t, sample_ray, i, count):
 
 @triton.jit
 def evaluate(table, weights, levels, origin, directions, sample_t, sample_ray, counters, capacity,
-             sigma_out, rgb_out, L: tl.constexpr, H: tl.constexpr, LAYERS: tl.constexpr,
-             TAP: tl.constexpr, S: tl.constexpr):  # fmt: skip
+             sigma_out, rgb_out, L: tl.constexpr, WARP: tl.constexpr, H: tl.constexpr,
+             LAYERS: tl.constexpr, TAP: tl.constexpr, S: tl.constexpr):  # fmt: skip
     """Density [capacity] and colour [capacity, 3] of all listed samples."""
     res, first, mask, exists = load_levels(levels, L)
     column = tl.arange(0, OUT)
@@ -77,6 +77,7 @@ def evaluate(table, weights, levels, origin, directions, sample_t, sample_ray, c
     for block in range(tl.program_id(0), tl.cdiv(count, S), tl.num_programs(0)):
         i = block * S + tl.arange(0, S)
         x, y, z, live = locate(origin, directions, sample_t, sample_ray, i, count)
+        x, y, z = displace(table, x, y, z, live, WARP, S)
         features = encode(table, x, y, z, live, res, first, mask, exists, S, L)
         _, sigma, rgb = forward(weights, features, L * 4, H, LAYERS, TAP)
         tl.store(sigma_out + i, sigma, mask=live)
@@ -85,8 +86,8 @@ def evaluate(table, weights, levels, origin, directions, sample_t, sample_ray, c
 
 
 @triton.jit
-def density(table, weights, levels, points, out, count, L: tl.constexpr, H: tl.constexpr,
-            LAYERS: tl.constexpr, TAP: tl.constexpr, S: tl.constexpr):  # fmt: skip
+def density(table, weights, levels, points, out, count, L: tl.constexpr, WARP: tl.constexpr,
+            H: tl.constexpr, LAYERS: tl.constexpr, TAP: tl.constexpr, S: tl.constexpr):  # fmt: skip
     """Density [count] of `points` [count, 3]."""
     res, first, mask, exists = load_levels(levels, L)
     i = tl.program_id(0) * S + tl.arange(0, S)
@@ -94,6 +95,7 @@ def density(table, weights, levels, points, out, count, L: tl.constexpr, H: tl.c
     x = tl.load(points + 3 * i, mask=live, other=0.0)
     y = tl.load(points + 3 * i + 1, mask=live, other=0.0)
     z = tl.load(points + 3 * i + 2, mask=live, other=0.0)
+    x, y, z = displace(table, x, y, z, live, WARP, S)
     features = encode(table, x, y, z, live, res, first, mask, exists, S, L)
     _, sigma, _ = forward(weights, features, L * 4, H, LAYERS, TAP)
     tl.store(out + i, sigma, mask=live)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nerf.gpu.encode import encode, load_levels
+from nerf.gpu.encode import displace, encode, load_levels
 from nerf.gpu.march import VIEW, clip, ray, seek
 from nerf.gpu.network import OUT, forward
 
@@ -67,8 +67,8 @@ def find(views, which, fine, coarse, queue, queue_k, counters, rgb, alpha, depth
 @triton.jit
 def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, counters,
           rgb, alpha, depth, W, HT, dt, cutoff, entries, G: tl.constexpr, L: tl.constexpr,
-          H: tl.constexpr, LAYERS: tl.constexpr, TAP: tl.constexpr, WEIGHTS: tl.constexpr,
-          S: tl.constexpr, SEEKS: tl.constexpr):  # fmt: skip
+          WARP: tl.constexpr, H: tl.constexpr, LAYERS: tl.constexpr, TAP: tl.constexpr,
+          WEIGHTS: tl.constexpr, S: tl.constexpr, SEEKS: tl.constexpr):  # fmt: skip
     """Shade the queued rays of view `program_id(1)`, S at a time.
 
     `tables` [T, E, 4] blended tables, `weights` [A, WEIGHTS] packed networks. Rays make at most
@@ -115,8 +115,8 @@ def shade(views, which, tables, weights, levels, fine, coarse, queue, queue_k, c
             color = tl.where(taken[:, None], 0.0, color)
         ready = (pixel >= 0) & (seeking == 0)
         t = near + (k.to(tl.float32) + 0.5) * dt
-        features = encode(table, ox + t * dx, oy + t * dy, oz + t * dz, ready, res, first, mask,
-                          exists, S, L)  # fmt: skip
+        x, y, z = displace(table, ox + t * dx, oy + t * dy, oz + t * dz, ready, WARP, S)
+        features = encode(table, x, y, z, ready, res, first, mask, exists, S, L)
         _, sigma, shown = forward(net, features, L * 4, H, LAYERS, TAP)
         keep = tl.where(ready, tl.exp(-sigma * dt), 1.0)
         w = through * (1.0 - keep)

@@ -10,8 +10,8 @@ from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
 from nerf.train import Footage
 
-SMALL = FieldConfig(resolutions=(6, 12, 24), log2_sizes=(12, 12, 12), blended_levels=2, rank=3,
-                    hidden=16, geometry=8)  # fmt: skip
+SMALL = FieldConfig(resolutions=(6, 12, 24), log2_sizes=(12, 12, 12), warp=4, blended_levels=2,
+                    rank=3, hidden=16, geometry=8)  # fmt: skip
 
 
 def random_head(seed: int = 0, config: FieldConfig = SMALL, *, turned: bool = False) -> HeadField:
@@ -21,8 +21,11 @@ def random_head(seed: int = 0, config: FieldConfig = SMALL, *, turned: bool = Fa
     turns = rng.uniform(-2.0, 2.0, (40, 3)) if turned else None
     code = fit_expression_code(expressions, config.rank, turns)
     field = new_field(config, code, Cube((0.0, 0.0, 0.0), 0.25), rng)
-    field.mean[:] = rng.standard_normal(field.mean.shape)
-    field.tables[:] = 0.3 * rng.standard_normal(field.tables.shape)
+    warp, bend = config.warp_entries, np.random.default_rng(seed + 100)
+    field.mean[:warp] = 0.5 * bend.standard_normal((warp, 4))
+    field.tables[:warp] = 0.5 * bend.standard_normal(field.tables[:warp].shape)
+    field.mean[warp:] = rng.standard_normal(field.mean[warp:].shape)
+    field.tables[warp:] = 0.3 * rng.standard_normal(field.tables[warp:].shape)
     field.networks[config.density_layers][:, 0] *= 6
     return field
 

@@ -17,11 +17,12 @@ from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
 
 CONFIGS = [
-    FieldConfig(resolutions=(4, 9), log2_sizes=(10, 8), blended_levels=1, rank=3, hidden=16),
-    FieldConfig(resolutions=(16, 25, 40), log2_sizes=(14, 12, 12), blended_levels=2, rank=5,
-                hidden=16, density_layers=2),
-    FieldConfig(resolutions=(7,), log2_sizes=(6,), blended_levels=0, rank=1, hidden=8, geometry=5,
-                color_layers=2),
+    FieldConfig(resolutions=(4, 9), log2_sizes=(10, 8), warp=5, blended_levels=1, rank=3,
+                hidden=16),
+    FieldConfig(resolutions=(16, 25, 40), log2_sizes=(14, 12, 12), warp=0, blended_levels=2,
+                rank=5, hidden=16, density_layers=2),
+    FieldConfig(resolutions=(7,), log2_sizes=(6,), warp=3, blended_levels=0, rank=1, hidden=8,
+                geometry=5, color_layers=2),
 ]  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_encode_equals_reference_forward_and_backward(config: FieldConfig) -> No
     encode(field.mean, offsets, resolutions, xyz, out)
     table = torch.from_numpy(field.mean).double().requires_grad_()
     points = torch.from_numpy(xyz).double().requires_grad_()
-    twin = reference.encode(table, config, points)
+    twin = reference.look_up(table, config, points)
     np.testing.assert_allclose(out, twin.detach().numpy(), atol=2e-5)
     twin.backward(torch.from_numpy(grad).double())
     grad_table = np.zeros_like(field.mean)

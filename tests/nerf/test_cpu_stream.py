@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from nerf import reference
 from nerf.camera import head_pose, portrait_camera
 from nerf.config import FieldConfig
-from nerf.cpu.lookup import look_up
+from nerf.cpu.lookup import displace, look_up
 from nerf.cpu.march import coarsen, empty_radius, march
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import CpuRenderer, aligned
@@ -50,11 +50,28 @@ def test_look_up_equals_reference(config: FieldConfig) -> None:
     table[:] = field.mean
     out = np.full((300, 4 * config.levels), np.nan, np.float32)
     look_up(table, *arrays(config), xyz, 299, out)
-    twin = reference.encode(
+    twin = reference.look_up(
         torch.from_numpy(table).double(), config, torch.from_numpy(xyz).double()
     )
     np.testing.assert_allclose(out[:299], twin.numpy()[:299], atol=2e-5)
     assert np.isnan(out[299]).all()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_points_are_moved_as_the_references_warp_says(config: FieldConfig) -> None:
+    field = random_field(config)
+    xyz = np.random.default_rng(1).random((300, 3)).astype(np.float32)
+    xyz[:4] = [[0, 0, 0], [1, 1, 1], [0.5, 0, 1], [-0.1, 1.1, 0.5]]  # type: ignore[assignment]
+    table = aligned(config.entries)
+    table[:] = field.mean
+    moved, room = xyz.copy(), np.empty((300, 4), np.float32)
+    displace(table, config.warp, moved, 299, room)
+    twin = reference.warped(
+        torch.from_numpy(table).double(), config, torch.from_numpy(xyz).double()
+    )
+    np.testing.assert_allclose(moved[:299], twin.numpy()[:299], atol=1e-6)
+    np.testing.assert_array_equal(moved[299], xyz[299])
+    assert (np.abs(moved - xyz).max() > 0.01) == (config.warp > 0)
 
 
 @pytest.mark.parametrize("config", [

@@ -75,7 +75,8 @@ def test_what_no_ray_reaches_is_worth_nothing() -> None:
     codes, rotations = usual_views(field, -0.2 * np.ones(3), 0.2 * np.ones(3), 6)
     worth = importance(field, codes, rotations, DISTANCE, SCALE, WorkerPool(1))
     side = field.config.resolutions[0] + 1
-    dense = worth[: side**3].reshape(side, side, side, 4)  # z slowest
+    first = field.config.offsets()[0]
+    dense = worth[first : first + side**3].reshape(side, side, side, 4)  # z slowest
     assert not dense[0].any()
     assert not dense[:, :, -1].any()
     assert dense[side // 2, side // 2].any()

@@ -91,7 +91,7 @@ STAND_IN = SimpleNamespace(Encoding=Grid, Network=Network)
 @pytest.mark.parametrize("config", [SMALL, ODD])
 def test_field_and_its_gradients_equal_the_references(config: FieldConfig) -> None:
     field = random_head(0, config)
-    points = torch.rand(200, 3, generator=torch.Generator().manual_seed(0))
+    points = 0.1 + 0.8 * torch.rand(200, 3, generator=torch.Generator().manual_seed(0))
     table = torch.tensor(field.mean).requires_grad_()
     nets = [torch.tensor(w).requires_grad_() for w in field.networks]
     wanted = reference.networks(reference.encode(table, config, points), nets,
@@ -143,7 +143,7 @@ def test_the_real_package_computes_the_same_field() -> None:
     field = random_head(0, ODD)
     table = torch.tensor(field.mean, device="cuda")
     nets = [torch.tensor(w, device="cuda") for w in field.networks]
-    points = torch.rand(500, 3, device="cuda")
+    points = 0.1 + 0.8 * torch.rand(500, 3, device="cuda")
     wanted = reference.networks(reference.encode(table, ODD, points), nets, ODD.density_layers)
     found = tcnn_field(ODD)(table, nets, points)
     # half precision: relative to the largest

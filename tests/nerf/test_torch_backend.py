@@ -17,8 +17,8 @@ from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
 from nerf.torch_backend import TorchEngine, TorchRenderer
 
-CONFIG = FieldConfig(resolutions=(6, 11, 20), log2_sizes=(12, 11, 10), blended_levels=2, rank=4,
-                     hidden=16)  # fmt: skip
+CONFIG = FieldConfig(resolutions=(6, 11, 20), log2_sizes=(12, 11, 10), warp=3, blended_levels=2,
+                     rank=4, hidden=16)  # fmt: skip
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(

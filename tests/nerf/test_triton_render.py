@@ -31,8 +31,9 @@ POSE = head_pose((0.1, -0.3, 0.05), 0.5)
 AWAY = POSE.copy()
 AWAY[2, 3] = 5.0  # behind the camera
 SKY = (0.2, 0.5, 1.0)
-DEEP = FieldConfig(resolutions=(5, 9, 14, 23, 30), log2_sizes=(12, 9, 9, 9, 9), blended_levels=5,
-                   rank=2, hidden=24, density_layers=2, color_layers=2, geometry=20)  # fmt: skip
+DEEP = FieldConfig(resolutions=(5, 9, 14, 23, 30), log2_sizes=(12, 9, 9, 9, 9), warp=0,
+                   blended_levels=5, rank=2, hidden=24, density_layers=2, color_layers=2,
+                   geometry=20)  # fmt: skip
 
 
 def holey(seed: int = 0, config: FieldConfig = SMALL) -> HeadField:

@@ -27,8 +27,9 @@ DEVICE = triton_device()
 from nerf.gpu.engine import TritonEngine  # noqa: E402
 from nerf.gpu.packing import join, sizes_of, split_gradient, views  # noqa: E402
 
-DEEP = FieldConfig(resolutions=(5, 9, 14, 23, 30), log2_sizes=(12, 9, 9, 9, 9), blended_levels=5,
-                   rank=2, hidden=24, density_layers=2, color_layers=2, geometry=20)  # fmt: skip
+DEEP = FieldConfig(resolutions=(5, 9, 14, 23, 30), log2_sizes=(12, 9, 9, 9, 9), warp=0,
+                   blended_levels=5, rank=2, hidden=24, density_layers=2, color_layers=2,
+                   geometry=20)  # fmt: skip
 RATES = Rates(table=1e-2, expression=1e-2, network=1e-3, decay=1e-3)
 LOSS = LossWeights(spread=2.0)
 STEPS = 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerf import weights
+from nerf.config import FieldConfig
 from nerf.field import HeadField
 from nerf.layers import Plan, size_of, work
 from nerf.renderer import HeadRenderer, load_head
 from nerf.weights import Section, WeightsError, from_sections, is_drawable, to_sections
-from tests.nerf.heads import random_head
+from tests.nerf.heads import SMALL, random_head
 
 EXPRESSION = np.random.default_rng(5).random(46)
 FIELD = random_head()
 CODED = to_sections(FIELD)
 EXACT = to_sections(FIELD, exact=True)
+UNWARPED = replace(SMALL, warp=0)
 
 
 def plan_of(field: HeadField, *prices: float, most: int | None = None) -> Plan:
@@ -41,6 +44,11 @@ def header_of(sections: dict[str, Section]) -> dict[str, object]:
     return dict(json.loads(bytes(np.asarray(sections["field.config"], np.uint8))))
 
 
+def before_warps(config: FieldConfig) -> dict[str, object]:
+    """The configuration as it was written when no field had a warp."""
+    return {k: v for k, v in config.to_dict().items() if k != "warp"}
+
+
 def version_1(field: HeadField) -> dict[str, Section]:
     """The sections as this program wrote them before version 2."""
     config = field.config
@@ -50,7 +58,7 @@ def version_1(field: HeadField) -> dict[str, Section]:
         if not name.startswith(("mean", "tables", "steps", "occupancy"))
     }
     out["field.config"] = as_bytes(
-        {"version": 1, "field": config.to_dict(), "cube": header_of(CODED)["cube"]}
+        {"version": 1, "field": before_warps(config), "cube": header_of(CODED)["cube"]}
     )
     out["occupancy"] = np.packbits(field.occupancy.ravel())
     for level in range(config.levels):
@@ -107,10 +115,20 @@ def test_angles_that_the_code_does_not_have_are_refused(angles: object) -> None:
 
 
 def test_version_1_is_still_read() -> None:
-    again = from_sections(version_1(FIELD))
-    np.testing.assert_allclose(again.mean, FIELD.mean, atol=np.abs(FIELD.mean).max() / 250)
-    np.testing.assert_allclose(again.tables, FIELD.tables, atol=np.abs(FIELD.tables).max() / 250)
-    np.testing.assert_array_equal(again.occupancy, FIELD.occupancy)
+    field = random_head(0, UNWARPED)
+    again = from_sections(version_1(field))
+    np.testing.assert_allclose(again.mean, field.mean, atol=np.abs(field.mean).max() / 250)
+    np.testing.assert_allclose(again.tables, field.tables, atol=np.abs(field.tables).max() / 250)
+    np.testing.assert_array_equal(again.occupancy, field.occupancy)
+
+
+def test_version_3_had_no_warp() -> None:
+    field = random_head(0, UNWARPED)
+    sections = to_sections(field)
+    header = header_of(sections) | {"version": 3, "field": before_warps(UNWARPED)}
+    again = from_sections(sections | {"field.config": as_bytes(header)})
+    assert again.config == UNWARPED
+    assert again.mean.shape == field.mean.shape
 
 
 def test_each_layer_brings_the_tables_nearer_and_the_first_is_a_head() -> None:
