@@ -1,8 +1,9 @@
-"""Multi-level hash encoding on the CPU: trilinear look-ups, forward and backward.
+"""Multi-level hash encoding on the CPU, backwards: to the tables and to the points.
 
 The rule: levels are the outer loop, so that one level's table stays in the core's cache while
 all samples of a chunk pass. A backward call owns whole levels: no write conflicts, no atomics.
-Reference: Müller et al. 2022, §3; primes and index rule as instant-ngp. Twin: nerf.reference.
+Forward: nerf.cpu.lookup. Reference: Müller et al. 2022, §3; primes and index rule as instant-ngp.
+Twin: nerf.reference.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+
+from nerf.cpu.vectors import trilinear_slope, trilinear_spread
 
 PRIME_Y = np.uint32(2654435761)
 PRIME_Z = np.uint32(805459861)
@@ -22,139 +25,79 @@ def kernel(function: Any) -> Any:
 
 
 @kernel
-def _corner(ix, iy, iz, dense, stride, mask):  # type: ignore[no-untyped-def]
-    """Table index of a grid corner: row-major where the level is dense, else the spatial hash."""
+def cell(x, cells, last):  # type: ignore[no-untyped-def]
+    """Cell index, 0..last, and fraction of coordinate x; outside of [0, 1] the border's cell."""
+    p = x * cells
+    i = min(max(np.int32(p), np.int32(0)), last)
+    return np.uint32(i), p - np.float32(i)
+
+
+@kernel
+def corners(ix, iy, iz, dense, stride, mask):  # type: ignore[no-untyped-def]
+    """Table indices of a cell's corners, x fastest: row-major where the level is dense, else the
+    spatial hash."""
+    one = np.uint32(1)
+    x1 = ix + one
     if dense:
-        return np.int64(ix) + stride * (np.int64(iy) + stride * np.int64(iz))
-    h = np.uint32(ix) ^ (np.uint32(iy) * PRIME_Y) ^ (np.uint32(iz) * PRIME_Z)
-    return np.int64(h & mask)
-
-
-@kernel
-def _cell(x, res):  # type: ignore[no-untyped-def]
-    """Cell index and fraction of coordinate x in [0, 1] on a level with `res` cells."""
-    p = x * res
-    i = np.int32(p)
-    if i < 0:
-        i = np.int32(0)
-    if i > res - 1:
-        i = np.int32(res - 1)
-    return i, p - np.float32(i)
-
-
-@kernel
-def encode(table, offsets, resolutions, xyz, out):  # type: ignore[no-untyped-def]
-    """Fill `out` [S, L·4] with the features of points `xyz` [S, 3] in [0, 1]³.
-
-    `table` float32 [E, 4]; `offsets` int64 [L+1]; `resolutions` int64 [L].
-    """
-    count = xyz.shape[0]
-    for level in range(resolutions.shape[0]):
-        res = resolutions[level]
-        first = offsets[level]
-        size = offsets[level + 1] - first
-        stride = res + 1
-        dense = stride * stride * stride <= size
-        mask = np.uint32(size - 1)
-        scale = np.float32(res)
-        col = 4 * level
-        for s in range(count):
-            ix, fx = _cell(xyz[s, 0], scale)
-            iy, fy = _cell(xyz[s, 1], scale)
-            iz, fz = _cell(xyz[s, 2], scale)
-            a0 = np.float32(0.0)
-            a1 = np.float32(0.0)
-            a2 = np.float32(0.0)
-            a3 = np.float32(0.0)
-            for c in range(8):
-                dx, dy, dz = c & 1, (c >> 1) & 1, c >> 2
-                w = fx if dx else np.float32(1.0) - fx
-                w *= fy if dy else np.float32(1.0) - fy
-                w *= fz if dz else np.float32(1.0) - fz
-                e = first + _corner(ix + dx, iy + dy, iz + dz, dense, stride, mask)
-                a0 += w * table[e, 0]
-                a1 += w * table[e, 1]
-                a2 += w * table[e, 2]
-                a3 += w * table[e, 3]
-            out[s, col] = a0
-            out[s, col + 1] = a1
-            out[s, col + 2] = a2
-            out[s, col + 3] = a3
+        i0 = ix + stride * (iy + stride * iz)
+        i2, i4 = i0 + stride, i0 + stride * stride
+        i6 = i4 + stride
+        return (np.uint64(i0), np.uint64(i0 + one), np.uint64(i2), np.uint64(i2 + one),
+                np.uint64(i4), np.uint64(i4 + one), np.uint64(i6), np.uint64(i6 + one))  # fmt: skip
+    y0, z0 = iy * PRIME_Y, iz * PRIME_Z
+    y1, z1 = y0 + PRIME_Y, z0 + PRIME_Z
+    h00, h10, h01, h11 = y0 ^ z0, y1 ^ z0, y0 ^ z1, y1 ^ z1
+    return (np.uint64((ix ^ h00) & mask), np.uint64((x1 ^ h00) & mask),
+            np.uint64((ix ^ h10) & mask), np.uint64((x1 ^ h10) & mask),
+            np.uint64((ix ^ h01) & mask), np.uint64((x1 ^ h01) & mask),
+            np.uint64((ix ^ h11) & mask), np.uint64((x1 ^ h11) & mask))  # fmt: skip
 
 
 @kernel
 def scatter(grad_table, offsets, resolutions, level, xyz, grad_out):  # type: ignore[no-untyped-def]
     """Add to `grad_table` [E, 4] the gradient of one `level` for points `xyz` [S, 3].
 
-    `grad_out` [S, L·4] is the loss's gradient with respect to the encoding.
+    `grad_out` [S, L·4] is the loss's gradient with respect to the encoding; `grad_table` is
+    contiguous and aligned to 16 bytes.
     """
     res = resolutions[level]
-    first = offsets[level]
-    size = offsets[level + 1] - first
-    stride = res + 1
-    dense = stride * stride * stride <= size
-    mask = np.uint32(size - 1)
-    scale = np.float32(res)
-    col = 4 * level
+    size = offsets[level + 1] - offsets[level]
+    dense = (res + 1) * (res + 1) * (res + 1) <= size
+    cells, last = np.float32(res), np.int32(res - 1)
+    stride, mask = np.uint32(res + 1), np.uint32(size - 1)
+    base = np.uint64(grad_table.ctypes.data) + np.uint64(16 * offsets[level])
+    down = np.uint64(grad_out.ctypes.data) + np.uint64(16 * level)
+    row = np.uint64(4 * grad_out.shape[1])
     for s in range(xyz.shape[0]):
-        g0 = grad_out[s, col]
-        g1 = grad_out[s, col + 1]
-        g2 = grad_out[s, col + 2]
-        g3 = grad_out[s, col + 3]
-        ix, fx = _cell(xyz[s, 0], scale)
-        iy, fy = _cell(xyz[s, 1], scale)
-        iz, fz = _cell(xyz[s, 2], scale)
-        for c in range(8):
-            dx, dy, dz = c & 1, (c >> 1) & 1, c >> 2
-            w = fx if dx else np.float32(1.0) - fx
-            w *= fy if dy else np.float32(1.0) - fy
-            w *= fz if dz else np.float32(1.0) - fz
-            e = first + _corner(ix + dx, iy + dy, iz + dz, dense, stride, mask)
-            grad_table[e, 0] += w * g0
-            grad_table[e, 1] += w * g1
-            grad_table[e, 2] += w * g2
-            grad_table[e, 3] += w * g3
+        ix, fx = cell(xyz[s, 0], cells, last)
+        iy, fy = cell(xyz[s, 1], cells, last)
+        iz, fz = cell(xyz[s, 2], cells, last)
+        i0, i1, i2, i3, i4, i5, i6, i7 = corners(ix, iy, iz, dense, stride, mask)
+        trilinear_spread(base, i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz,
+                         down + row * np.uint64(s))  # fmt: skip
 
 
 @kernel
-def encode_point_gradient(table, offsets, resolutions, xyz, grad_out, grad_xyz):  # type: ignore[no-untyped-def]
-    """Fill `grad_xyz` [S, 3] with the loss's gradient with respect to the points."""
-    count = xyz.shape[0]
-    for s in range(count):
-        grad_xyz[s, 0] = 0.0
-        grad_xyz[s, 1] = 0.0
-        grad_xyz[s, 2] = 0.0
+def point_gradient(table, offsets, resolutions, xyz, grad_out, grad_xyz):  # type: ignore[no-untyped-def]
+    """Add to `grad_xyz` [S, 4] the loss's gradient with respect to the points, and 0.
+
+    `table` [E, 4] as `nerf.cpu.lookup.look_up` takes it; `grad_out` [S, L·4] contiguous.
+    """
+    row = np.uint64(4 * grad_out.shape[1])
+    to = np.uint64(grad_xyz.ctypes.data)
     for level in range(resolutions.shape[0]):
         res = resolutions[level]
-        first = offsets[level]
-        size = offsets[level + 1] - first
-        stride = res + 1
-        dense = stride * stride * stride <= size
-        mask = np.uint32(size - 1)
-        scale = np.float32(res)
-        col = 4 * level
-        one = np.float32(1.0)
-        for s in range(count):
-            ix, fx = _cell(xyz[s, 0], scale)
-            iy, fy = _cell(xyz[s, 1], scale)
-            iz, fz = _cell(xyz[s, 2], scale)
-            g0 = grad_out[s, col]
-            g1 = grad_out[s, col + 1]
-            g2 = grad_out[s, col + 2]
-            g3 = grad_out[s, col + 3]
-            sx = np.float32(0.0)
-            sy = np.float32(0.0)
-            sz = np.float32(0.0)
-            for c in range(8):
-                dx, dy, dz = c & 1, (c >> 1) & 1, c >> 2
-                wx = fx if dx else one - fx
-                wy = fy if dy else one - fy
-                wz = fz if dz else one - fz
-                e = first + _corner(ix + dx, iy + dy, iz + dz, dense, stride, mask)
-                v = g0 * table[e, 0] + g1 * table[e, 1] + g2 * table[e, 2] + g3 * table[e, 3]
-                sx += (one if dx else -one) * wy * wz * v
-                sy += (one if dy else -one) * wx * wz * v
-                sz += (one if dz else -one) * wx * wy * v
-            grad_xyz[s, 0] += scale * sx
-            grad_xyz[s, 1] += scale * sy
-            grad_xyz[s, 2] += scale * sz
+        size = offsets[level + 1] - offsets[level]
+        dense = (res + 1) * (res + 1) * (res + 1) <= size
+        cells, last = np.float32(res), np.int32(res - 1)
+        stride, mask = np.uint32(res + 1), np.uint32(size - 1)
+        base = np.uint64(table.ctypes.data) + np.uint64(16 * offsets[level])
+        down = np.uint64(grad_out.ctypes.data) + np.uint64(16 * level)
+        for s in range(xyz.shape[0]):
+            ix, fx = cell(xyz[s, 0], cells, last)
+            iy, fy = cell(xyz[s, 1], cells, last)
+            iz, fz = cell(xyz[s, 2], cells, last)
+            i0, i1, i2, i3, i4, i5, i6, i7 = corners(ix, iy, iz, dense, stride, mask)
+            trilinear_slope(base, i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz,
+                            down + row * np.uint64(s), cells,
+                            to + np.uint64(16 * s))  # fmt: skip

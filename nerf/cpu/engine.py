@@ -20,11 +20,12 @@ from torch import Tensor
 
 from nerf.config import FEATURES, WARP_UNIT
 from nerf.cpu.composite import accumulate, ray_gradient, ray_sums, ray_weights
-from nerf.cpu.encode import encode, encode_point_gradient, scatter
+from nerf.cpu.encode import point_gradient, scatter
+from nerf.cpu.lookup import displace, look_up
 from nerf.cpu.march import clip_rays, coarsen, march
 from nerf.cpu.networks import Activations, backward, density_only, forward, split
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.tables import blend, step_tables
+from nerf.cpu.tables import aligned, blend, step_tables
 from nerf.field import HeadField
 
 Float32 = NDArray[np.float32]
@@ -137,8 +138,7 @@ class CpuEngine:
         self._resolutions = np.array(config.resolutions, np.int64)
         self._warp_offsets = np.array([0, config.warp_entries], np.int64)
         self._warp_cells = np.array([config.warp], np.int64)
-        self._table = np.empty((config.entries, 4), np.float32)
-        self._grad = np.zeros((config.entries, 4), np.float32)
+        self._table, self._grad = aligned(config.entries), aligned(config.entries)
         self.moment1 = np.zeros((config.entries, 4), np.float32)
         self.moment2 = np.zeros((config.entries, 4), np.float32)
         self._weights = [torch.from_numpy(w) for w in field.networks]  # shares memory
@@ -183,12 +183,15 @@ class CpuEngine:
 
     def _warped(self, xyz: Float32) -> Float32:
         """Where the points [S, 3] are looked up under the last blended expression."""
-        if not self.field.config.warp:
+        cells = self.field.config.warp
+        if not cells:
             return xyz
-        by = np.empty((len(xyz), FEATURES), np.float32)
-        encode(self._table, self._warp_offsets, self._warp_cells, xyz, by)
-        by *= np.float32(WARP_UNIT)
-        return xyz + by[:, :3]
+        moved, room = xyz.copy(), np.empty((len(xyz), FEATURES), np.float32)
+        displace(self._table, cells, moved, len(moved), room)
+        return moved
+
+    def _look_up(self, xyz: Float32, features: Float32) -> None:
+        look_up(self._table, self._offsets, self._resolutions, xyz, len(xyz), features)
 
     def density_at(self, xyz: Float32) -> Float32:
         """Densities [V] of cube coordinates [V, 3] under the last blended expression."""
@@ -198,7 +201,7 @@ class CpuEngine:
         def work(first: int) -> None:
             part = np.ascontiguousarray(xyz[first : first + 8192])
             features = np.empty((len(part), 4 * self.field.config.levels), np.float32)
-            encode(self._table, self._offsets, self._resolutions, self._warped(part), features)
+            self._look_up(self._warped(part), features)
             out[first : first + 8192] = density_only(torch.from_numpy(features), density).numpy()
 
         self.pool.map(work, list(range(0, len(xyz), 8192)))
@@ -292,7 +295,7 @@ class CpuEngine:
                 break
             features = np.empty((total, 4 * self.field.config.levels), np.float32)
             looked_up = self._warped(xyz[:total])
-            encode(self._table, self._offsets, self._resolutions, looked_up, features)
+            self._look_up(looked_up, features)
             acts = forward(torch.from_numpy(features), density, color)
             rounds.append(_Round(xyz[:total], looked_up, t[:total], np.repeat(alive, count), acts))
             kept = accumulate(
@@ -357,22 +360,19 @@ class CpuEngine:
             warp = self.field.config.warp > 0
             if not (rigid or warp):
                 continue
-            g_xyz = np.empty((len(t), 3), np.float32)
-            encode_point_gradient(self._table, self._offsets, self._resolutions, xyz, features,
-                                  g_xyz)  # fmt: skip
+            g_xyz = np.zeros((len(t), FEATURES), np.float32)
+            point_gradient(self._table, self._offsets, self._resolutions, xyz, features, g_xyz)
             if warp:
-                g_warp = np.zeros((len(t), FEATURES), np.float32)
-                np.multiply(g_xyz, np.float32(WARP_UNIT), out=g_warp[:, :3])
+                g_warp = g_xyz * np.float32(WARP_UNIT)
                 part.seen.append(seen)
                 part.grad_warp.append(g_warp)
             if rigid:
                 if warp:
-                    through = np.empty_like(g_xyz)
-                    encode_point_gradient(self._table, self._warp_offsets, self._warp_cells, seen,
-                                          g_warp, through)  # fmt: skip
-                    g_xyz += through
-                part.rigid[:3] += np.cross(seen - np.float32(0.5), g_xyz).sum(axis=0)
-                part.rigid[3:] += g_xyz.sum(axis=0)
+                    point_gradient(self._table, self._warp_offsets, self._warp_cells, seen,
+                                   g_warp, g_xyz)  # fmt: skip
+                force = g_xyz[:, :3]
+                part.rigid[:3] += np.cross(seen - np.float32(0.5), force).sum(axis=0)
+                part.rigid[3:] += force.sum(axis=0)
         return part
 
     def _step_networks(self, gradients: list[Tensor], rate: float) -> None:

@@ -28,7 +28,7 @@ from nerf.cpu.march import empty_radius
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.shade import pack
 from nerf.cpu.stream import Chunk, Field, Rays, View, new_chunk, new_rays, trace
-from nerf.cpu.tables import blend
+from nerf.cpu.tables import aligned, blend
 from nerf.field import HeadField, cube_view
 
 Float32 = NDArray[np.float32]
@@ -152,13 +152,6 @@ class CpuRenderer:
 def grown(room: Float32, count: int) -> Float32:
     """`room` if it holds `count` floats, else a larger one."""
     return room if len(room) >= count else np.empty(count, np.float32)
-
-
-def aligned(entries: int) -> Float32:
-    """An empty float32 [entries, 4] whose rows never straddle 16 bytes."""
-    raw = np.empty(4 * entries + 4, np.float32)
-    skip = (-raw.ctypes.data % 16) // 4
-    return raw[skip : skip + 4 * entries].reshape(entries, 4)
 
 
 def outer_blocks(fine: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -7,8 +7,16 @@ that the frame touched are updated. Reference: Gao et al. 2022, eq. 2; Kingma & 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerf.cpu.encode import kernel
+
+
+def aligned(entries: int) -> NDArray[np.float32]:
+    """Float32 zeros [entries, 4] whose rows never straddle 16 bytes."""
+    raw = np.zeros(4 * entries + 4, np.float32)
+    skip = (-raw.ctypes.data % 16) // 4
+    return raw[skip : skip + 4 * entries].reshape(entries, 4)
 
 
 @kernel

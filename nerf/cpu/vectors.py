@@ -62,6 +62,22 @@ def _multiply_add(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
     return builder.fadd(builder.fmul(a, b, flags=_FAST), c, flags=_FAST)
 
 
+def _entry(builder: ir.IRBuilder, first: Any, index: Any) -> Any:
+    """A table's entry, aligned to its 16 bytes."""
+    loaded = builder.load(builder.gep(first, [index]))
+    loaded.align = 16
+    return loaded
+
+
+def _sum(builder: ir.IRBuilder, four: Any) -> Any:
+    """Of the lanes."""
+    for order in ([2, 3, 0, 1], [1, 0, 3, 2]):
+        places = ir.Constant(ir.VectorType(_INT, 4), order)
+        turned = builder.shuffle_vector(four, ir.Constant(_FOUR, ir.Undefined), places)
+        four = builder.fadd(four, turned, flags=_FAST)
+    return builder.extract_element(four, ir.Constant(_INT, 0))
+
+
 @vector_code
 def float_of_bits(_typing, bits):  # type: ignore[no-untyped-def]
     """The float32 whose bits are those of an int32."""
@@ -79,13 +95,7 @@ def trilinear(_typing, table, i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz, out): 
 
     def generate(context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
         first = builder.inttoptr(arguments[0], _FOUR.as_pointer())
-
-        def entry(index: Any) -> Any:
-            loaded = builder.load(builder.gep(first, [index]))
-            loaded.align = 16
-            return loaded
-
-        corners = [entry(index) for index in arguments[1:9]]
+        corners = [_entry(builder, first, index) for index in arguments[1:9]]
         for fraction in arguments[9:12]:
             share = _splat(builder, fraction, _FOUR)
             corners = [
@@ -93,6 +103,70 @@ def trilinear(_typing, table, i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz, out): 
                 for a, b in zip(corners[::2], corners[1::2], strict=True)
             ]
         _store(builder, corners[0], arguments[12])
+        return context.get_dummy_value()
+
+    return types.void(
+        types.uint64, *[types.uint64] * 8, *[types.float32] * 3, types.uint64
+    ), generate
+
+
+@vector_code
+def trilinear_slope(_typing, table, i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz, down, scale, out):  # type: ignore[no-untyped-def]
+    """Add to the four float32 at address `out` the derivative by x, y and z (and nothing) of what
+    `trilinear` blends, times the four at address `down`, summed, times `scale`."""
+
+    def generate(context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        first = builder.inttoptr(arguments[0], _FOUR.as_pointer())
+        corners = [_entry(builder, first, index) for index in arguments[1:9]]
+        fx, fy, fz = (_splat(builder, fraction, _FOUR) for fraction in arguments[9:12])
+
+        def less(a: Any, b: Any) -> Any:
+            return builder.fsub(b, a, flags=_FAST)
+
+        def between(a: Any, b: Any, share: Any) -> Any:
+            return _multiply_add(builder, less(a, b), share, a)
+
+        pairs = list(zip(corners[::2], corners[1::2], strict=True))
+        s00, s10, s01, s11 = (less(a, b) for a, b in pairs)
+        v00, v10, v01, v11 = (between(a, b, fx) for a, b in pairs)
+        dx = between(between(s00, s10, fy), between(s01, s11, fy), fz)
+        dy = between(less(v00, v10), less(v01, v11), fz)
+        dz = less(between(v00, v10, fy), between(v01, v11, fy))
+        weight = builder.fmul(_load(builder, arguments[12], _FOUR),
+                              _splat(builder, arguments[13], _FOUR), flags=_FAST)  # fmt: skip
+        total = _load(builder, arguments[14], _FOUR)
+        for lane, slope in enumerate((dx, dy, dz)):
+            summed = _sum(builder, builder.fmul(slope, weight, flags=_FAST))
+            place = ir.Constant(_INT, lane)
+            before = builder.extract_element(total, place)
+            total = builder.insert_element(total, builder.fadd(before, summed), place)
+        _store(builder, total, arguments[14])
+        return context.get_dummy_value()
+
+    return types.void(
+        types.uint64, *[types.uint64] * 8, *[types.float32] * 3, types.uint64, types.float32,
+        types.uint64,
+    ), generate  # fmt: skip
+
+
+@vector_code
+def trilinear_spread(_typing, table, i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz, down):  # type: ignore[no-untyped-def]
+    """Add the four float32 at address `down` to the entries i0 … i7 of `table`, as `trilinear`
+    weighs them."""
+
+    def generate(context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        first = builder.inttoptr(arguments[0], _FOUR.as_pointer())
+        one = ir.Constant(_FLOAT, 1.0)
+        shares = [_load(builder, arguments[12], _FOUR)]
+        for fraction in reversed(arguments[9:12]):  # z, y, x: x varies fastest in the end
+            rest = builder.fsub(one, fraction, flags=_FAST)
+            both = [_splat(builder, f, _FOUR) for f in (rest, fraction)]
+            shares = [builder.fmul(s, f, flags=_FAST) for s in shares for f in both]
+        for index, share in zip(arguments[1:9], shares, strict=True):
+            place = builder.gep(first, [index])
+            loaded = builder.load(place)
+            loaded.align = 16
+            builder.store(builder.fadd(loaded, share, flags=_FAST), place).align = 16
         return context.get_dummy_value()
 
     return types.void(

@@ -8,11 +8,12 @@ import torch
 
 from nerf import reference
 from nerf.config import FieldConfig
-from nerf.cpu.encode import encode, encode_point_gradient, scatter
+from nerf.cpu.encode import point_gradient, scatter
 from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch
+from nerf.cpu.lookup import look_up
 from nerf.cpu.march import clip_rays, coarsen, march
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.tables import blend
+from nerf.cpu.tables import aligned, blend
 from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
 
@@ -68,21 +69,24 @@ def test_encode_equals_reference_forward_and_backward(config: FieldConfig) -> No
     xyz[:4] = [[0, 0, 0], [1, 1, 1], [0.5, 0, 1], [0.25, 0.75, 0.5]]  # type: ignore[assignment]
     grad = rng.standard_normal((200, 4 * config.levels)).astype(np.float32)
     offsets, resolutions = arrays(config)
-    out = np.empty_like(grad)
-    encode(field.mean, offsets, resolutions, xyz, out)
+    out, given = np.empty_like(grad), aligned(config.entries)
+    given[:] = field.mean
+    look_up(given, offsets, resolutions, xyz, len(xyz), out)
     table = torch.from_numpy(field.mean).double().requires_grad_()
     points = torch.from_numpy(xyz).double().requires_grad_()
     twin = reference.look_up(table, config, points)
     np.testing.assert_allclose(out, twin.detach().numpy(), atol=2e-5)
     twin.backward(torch.from_numpy(grad).double())
-    grad_table = np.zeros_like(field.mean)
+    grad_table = aligned(config.entries)
     for level in range(config.levels):
         scatter(grad_table, offsets, resolutions, level, xyz, grad)
     assert table.grad is not None
     assert points.grad is not None
     np.testing.assert_allclose(grad_table, table.grad.numpy(), atol=1e-4)
-    grad_xyz = np.empty_like(xyz)
-    encode_point_gradient(field.mean, offsets, resolutions, xyz, grad, grad_xyz)
+    grad_xyz = np.ones((len(xyz), 4), np.float32)  # it is added to
+    point_gradient(given, offsets, resolutions, xyz, grad, grad_xyz)
+    np.testing.assert_array_equal(grad_xyz[:, 3], 1.0)
+    grad_xyz = grad_xyz[:, :3] - 1
     # on a cell's border (rows 0..3) float32 and float64 may pick different cells
     np.testing.assert_allclose(grad_xyz[4:], points.grad.numpy()[4:], rtol=2e-3, atol=5e-3)
 

@@ -18,7 +18,7 @@ from nerf.config import FieldConfig
 from nerf.cpu.lookup import displace, look_up
 from nerf.cpu.march import coarsen, empty_radius, march
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.render import CpuRenderer, aligned
+from nerf.cpu.render import CpuRenderer
 from nerf.cpu.shade import pack, shade
 from nerf.cpu.stream import (
     VISIT,
@@ -32,6 +32,7 @@ from nerf.cpu.stream import (
     start_rays,
     trace,
 )
+from nerf.cpu.tables import aligned
 from nerf.cpu.vectors import ROWS
 from nerf.field import HeadField, cube_rays, cube_view
 from tests.nerf.heads import random_head
