@@ -89,7 +89,14 @@ SETTINGS = {"facenet": SmoothingSettings(coefficient_noise=0.15, angle_noise=0.7
 
 
 ALIGNED = SmoothingSettings(
-    coefficient_noise=0.1, angle_noise=0.3, place=Follow(2.0, 0.0008), size=Follow(2.0, 0.0016)
+    coefficient_noise=0.2,
+    rotation=(
+        Follow(4.0, math.radians(0.1)),
+        Follow(4.0, math.radians(0.075)),
+        Follow(4.0, math.radians(0.045)),
+    ),
+    place=Follow(4.0, 0.0004),
+    size=Follow(4.0, 0.0008),
 )
 """Of a tracker that lays the person onto the picture (sender.personal): what it trembles by is a
 fraction of a pixel, and the avatar shows every pixel that is filtered away."""
