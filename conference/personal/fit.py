@@ -109,9 +109,11 @@ def spread_out(rotation: Float64, count: int) -> list[int]:
     return chosen
 
 
-def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pictures,
-              camera: tuple[float, float], threads: int = 1) -> PersonalModel:  # fmt: skip
-    """The person's shades on the surface, and what to expect of the general tracker."""
+def fit_model(surface: Surface, shift: Float32, pivot: Float64, tracked: Tracked,
+              pictures: Pictures, camera: tuple[float, float],
+              threads: int = 1) -> PersonalModel:  # fmt: skip
+    """The person's shades on the surface, which moves by `shift` [3, 46, K] metres per unit of each
+    coefficient, and what to expect of the general tracker."""
     box = box_of(surface, camera)
     frames = np.unique(np.linspace(0, len(tracked) - 1, min(MOST_FRAMES, len(tracked))).astype(int))
     mean = tracked.expression.mean(axis=0)
@@ -121,7 +123,9 @@ def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pict
 
     def seen(i: int) -> tuple[Float32, Float32, Float32]:
         look = Look.at(pictures(i), box)
-        at = project(surface.points, surface.normals, pivot, Motion.of(tracked.motion[i]),
+        away = (tracked.refined[i] - mean).astype(np.float32)
+        points = surface.points + (away @ shift).T
+        at = project(points, surface.normals, pivot, Motion.of(tracked.motion[i]),
                      rotation_matrix(tracked.rotation[i]), camera[0],
                      camera[0] * camera[1] * SIZE_PX, SIZE_PX)  # fmt: skip
         visible = np.clip((at.facing - FACING[0]) / FACING[1], 0.0, 1.0)
@@ -145,7 +149,7 @@ def fit_model(surface: Surface, pivot: Float64, tracked: Tracked, pictures: Pict
     moved = np.cov(error.T) + np.diag(floor)
     spread_e = tracked.expression.std(axis=0)
     return PersonalModel(
-        points=surface.points[keep], normals=surface.normals[keep],
+        points=surface.points[keep], shift=shift[:, :, keep], normals=surface.normals[keep],
         appearance=appearance[:, keep], spread=spread[keep], box=box,
         pivot=pivot.astype(np.float32), expression_mean=mean.astype(np.float32),
         expression_spread=(EXPRESSION_SHARE * spread_e + 1e-4).astype(np.float32),

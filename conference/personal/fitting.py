@@ -31,6 +31,7 @@ from nerf.cpu.render import Rendered
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.train import Trainer
 from nerf.trainset import TrainSet
+from nerf.warp import skin_shift
 from quic_transport.params import EXPRESSION_DIM
 from sender.personal.extractor import placed
 from sender.personal.model import PersonalModel, from_sections, to_sections
@@ -114,7 +115,9 @@ class PersonalFitting:
             self.done += 1
             return
         pivot = np.array(trainer.field.cube.center)
-        model = fit_model(surface, pivot, tracked, self.portrait,
+        trainer.engine.store()
+        shift = skin_shift(trainer.field, surface.points)
+        model = fit_model(surface, shift, pivot, tracked, self.portrait,
                           (self._set.distance_m, self._set.scale), self._threads)  # fmt: skip
         found = [a for _, a in align_all(model, tracked, np.arange(n), self.portrait,
                                          self._threads)]  # fmt: skip

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
 from sender.personal.model import SIZE_PX, PersonalModel
 from sender.personal.motion import Motion
-from sender.personal.rows import LIGHT, MOTION, RESIDUAL, ROWS, weighted_rows
+from sender.personal.rows import LIGHT, MOTION, RESIDUAL, ROWS, SHIFT, weighted_rows
 from sender.portrait_crop import rotation_matrix
 
 Float64 = NDArray[np.float64]
@@ -118,7 +118,7 @@ def align(
     motion = prior
     expected = feature.astype(np.float32) @ model.appearance  # [K]
     by_expression = model.appearance[1 + ROTATION_DIM :]  # [46, K]
-    delta = np.zeros(EXPRESSION_DIM)
+    measured, delta = np.asarray(expression, dtype=np.float64), np.zeros(EXPRESSION_DIM)
     turn = rotation_matrix(rotation)
     distance, scale = (float(c) for c in model.camera)
     focal = scale * distance * SIZE_PX
@@ -133,8 +133,9 @@ def align(
     for step in range(POSE_STEPS + JOINT_STEPS):
         joint = step >= POSE_STEPS
         shade = expected + delta.astype(np.float32) @ by_expression
+        points = model.points_at(measured + delta)
         squares, visible = weighted_rows(
-            look, model.points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,
+            look, points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,
             shade, inverse, rows,
         )  # fmt: skip
         misfit = math.sqrt(squares / max(visible, 1.0))
@@ -148,9 +149,11 @@ def align(
         h[LIGHT, LIGHT] += LIGHT_INFORMATION
         if joint:
             weighted = rows[LIGHT] * by_expression
+            for slope, shift in zip(rows[SHIFT], model.shift, strict=True):
+                weighted -= slope * shift
             h[unknown:, unknown:] = weighted @ weighted.T
             h[unknown:, unknown:] += np.diag(keep)
-            cross = -((rows * rows[LIGHT]) @ by_expression.T).astype(np.float64)
+            cross = -(rows @ weighted.T).astype(np.float64)
             h[:unknown, unknown:], h[unknown:, :unknown] = cross[:unknown], cross[:unknown].T
             g[unknown:] = cross[RESIDUAL] + keep * delta
         n = len(h) if joint else unknown
@@ -158,5 +161,5 @@ def align(
         motion = motion.after(change[:MOTION])
         delta[: n - unknown] += change[unknown:]
     low, high = model.expression_range.astype(np.float64)
-    corrected = np.asarray(expression, dtype=np.float64) + delta
+    corrected = measured + delta
     return Alignment(motion, np.clip(corrected, low, high), misfit)

@@ -1,7 +1,8 @@
 """What the personal tracker knows of a person, and how it lies in an avatar file.
 
-Some hundred points of the skin and the hair, each with the brightness that it shows as a linear
-function of the head's turn and its expression; and what to expect of the general tracker's error.
+Some hundred points of the skin and the hair, each with the way it moves with the expression, and
+the brightness that it shows as a linear function of the head's turn and its expression; and what to
+expect of the general tracker's error.
 
 The rule: arrays with a shape, checked when read; points are metres in the head frame.
 References: Cootes, Edwards, Taylor 2001 (active appearance models); Matthews & Baker 2004.
@@ -36,7 +37,9 @@ class PersonalModel:
     """One person, as seen by one general tracker through one avatar."""
 
     points: Float32
-    """[K, 3] metres, head frame."""
+    """[K, 3] metres, head frame, at `expression_mean`."""
+    shift: Float32
+    """[3, 46, K] metres that a point moves per unit of each coefficient."""
     normals: Float32
     """[K, 3] unit, outwards."""
     appearance: Float32
@@ -67,8 +70,13 @@ class PersonalModel:
         e = np.asarray(expression, dtype=np.float64) - self.expression_mean
         return np.concatenate([[1.0], np.asarray(rotation, dtype=np.float64), e])
 
+    def points_at(self, expression: ArrayLike) -> Float32:
+        """[K, 3] metres: the points under an expression [46]."""
+        e = np.asarray(expression, dtype=np.float32) - self.expression_mean
+        return np.ascontiguousarray(self.points + (e @ self.shift).T)
 
-HALF = {"appearance"}  # stored in 16 bits
+
+HALF = {"appearance", "shift"}  # stored in 16 bits
 
 
 def to_sections(model: PersonalModel) -> dict[str, NDArray[np.generic]]:
@@ -88,16 +96,20 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         arrays: dict[str, Any] = {
             f.name: np.asarray(sections[SECTION + f.name], dtype=np.float32)
             for f in fields(PersonalModel)
+            if f.name != "shift"
         }
+        still = np.zeros((3, EXPRESSION_DIM, len(arrays["points"])), np.float32)
+        shift = sections.get(SECTION + "shift", still)  # earlier trackers knew none
+        arrays["shift"] = np.asarray(shift, dtype=np.float32)
         model = PersonalModel(**arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise AvatarFileError(f"its personal tracker is incomplete ({error})") from error
     k, d = len(model.points), EXPRESSION_DIM
     wanted = {
-        "points": (k, 3), "normals": (k, 3), "appearance": (FEATURES, k), "spread": (k,),
-        "box": (4,), "pivot": (3,), "expression_mean": (d,), "expression_spread": (d,),
-        "expression_range": (2, d), "motion_map": (6, FEATURES), "motion_information": (6, 6),
-        "misfit": (2,), "camera": (2,),
+        "points": (k, 3), "shift": (3, d, k), "normals": (k, 3), "appearance": (FEATURES, k),
+        "spread": (k,), "box": (4,), "pivot": (3,), "expression_mean": (d,),
+        "expression_spread": (d,), "expression_range": (2, d), "motion_map": (6, FEATURES),
+        "motion_information": (6, 6), "misfit": (2,), "camera": (2,),
     }  # fmt: skip
     for name, shape in wanted.items():
         array = getattr(model, name)

@@ -21,7 +21,8 @@ POINT_SHARE = 0.06
 ROBUST = 1.5  # of a point's spread: beyond, a difference counts less and less
 FACING = (0.15, 0.3)  # a point is seen from this cosine on, fully this much later
 MOTION = 6
-LIGHT = MOTION  # row of the shift among the unknowns
+SHIFT = slice(3, MOTION)  # rows of a point's own shift, too
+LIGHT = MOTION  # row of the change of light among the unknowns
 RESIDUAL = LIGHT + 1
 ROWS = RESIDUAL + 1
 

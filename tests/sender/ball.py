@@ -11,12 +11,20 @@ from sender.portrait_crop import rotation_matrix
 DISTANCE, SCALE = 0.6, 2.6
 RADIUS = 0.09
 CENTRE = np.array([0.0, 0.01, -0.02])  # of the ball in the head frame
+LIFT = 0.25  # radii by which coefficient 2 lifts the skin, where it lifts it
+
+
+def lifted(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of LIFT the skin at these places (radii from the middle) moves."""
+    return np.asarray(np.exp(-((x / 0.6) ** 2) - ((y - 0.3) / 0.35) ** 2))
 
 
 def paint(points: NDArray[np.float64], expression: ArrayLike) -> NDArray[np.float64]:
-    """RGB of 0..1 at surface points [N, 3]; coefficient 0 darkens a "mouth", 1 lights a "brow"."""
+    """RGB of 0..1 at surface points [N, 3]; coefficient 0 darkens a "mouth", 1 lights a "brow",
+    2 moves skin up from where it is at 0.1."""
     e = np.asarray(expression, dtype=np.float64)
     x, y, _ = ((points - CENTRE) / RADIUS).T
+    y = y - LIFT * (e[2] - 0.1) * lifted(x, y)
     base = 0.5 + 0.12 * np.sin(9 * x + 2 * y) * np.cos(7 * y) + 0.08 * np.sin(17 * x * y + 5 * y)
     rgb = np.stack([base + 0.1, base, base - 0.08 * np.cos(6 * x)], axis=1)
     mouth = np.exp(-((x / 0.3) ** 2) - ((y + 0.5) / 0.12) ** 2)

@@ -41,7 +41,10 @@ def model() -> PersonalModel:
     """Fitted to FRAMES pictures."""
     tracked, truth = measured(FRAMES, 1)
     shown = pictures(tracked, truth)
-    fitted = fit_model(ball_surface(), CENTRE, tracked, lambda i: shown[i], (DISTANCE, SCALE))
+    still = np.zeros((3, 46, len(ball_surface())), np.float32)
+    fitted = fit_model(
+        ball_surface(), still, CENTRE, tracked, lambda i: shown[i], (DISTANCE, SCALE)
+    )
     every = np.arange(0, FRAMES, 5)
     misfits = [a.misfit for _, a in align_all(fitted, tracked, every, lambda i: shown[i])]
     return with_misfit(fitted, misfits)
