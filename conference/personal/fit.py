@@ -21,7 +21,7 @@ from nerf.surface import Surface, seen_surface, thinned
 from nerf.train import Trainer
 from quic_transport.params import within_reach
 from sender.personal.align import Alignment, Look, align
-from sender.personal.model import FEATURES, SIZE_PX, PersonalModel
+from sender.personal.model import FEATURES, SIZE_PX, PersonalModel, shifted
 from sender.personal.motion import Motion, project
 from sender.personal.rows import FACING
 from sender.portrait_crop import rotation_matrix
@@ -33,7 +33,7 @@ VIEWS = 9  # training frames whose surfaces make up the points
 GRID = 1 / 110  # of the training picture between rays
 POINTS = 800
 SLOPE_FLOOR = 0.004  # per pixel: also skin says something
-RIDGE = 0.5  # of the appearance, relative to the features' own variance
+RIDGE = 0.15  # of the appearance, relative to the features' own variance
 MARGIN_PX = 28  # of the box beyond a head that looks ahead
 SPREAD_FLOOR = 0.01
 EXPRESSION_SHARE = 3.0  # of a coefficient's own standard deviation: how far it may be corrected
@@ -112,19 +112,19 @@ def spread_out(rotation: Float64, count: int) -> list[int]:
 def fit_model(surface: Surface, shift: Float32, pivot: Float64, tracked: Tracked,
               pictures: Pictures, camera: tuple[float, float],
               threads: int = 1) -> PersonalModel:  # fmt: skip
-    """The person's shades on the surface, which moves by `shift` [3, 46, K] metres per unit of each
-    coefficient, and what to expect of the general tracker."""
+    """The person's shades on the surface, which moves by `shift` [3, 46 + 3, K] metres per unit of
+    each coefficient and radian, and what to expect of the general tracker."""
     box = box_of(surface, camera)
     frames = np.unique(np.linspace(0, len(tracked) - 1, min(MOST_FRAMES, len(tracked))).astype(int))
-    mean = tracked.expression.mean(axis=0)
+    mean, turn = tracked.expression.mean(axis=0), tracked.rotation.mean(axis=0)
 
     def features(rotation: Float64, expression: Float64) -> Float64:
         return np.column_stack([np.ones(len(rotation)), rotation, expression - mean])
 
     def seen(i: int) -> tuple[Float32, Float32, Float32]:
         look = Look.at(pictures(i), box)
-        away = (tracked.refined[i] - mean).astype(np.float32)
-        points = surface.points + (away @ shift).T
+        points = shifted(surface.points, shift, tracked.refined[i] - mean,
+                         tracked.rotation[i] - turn)  # fmt: skip
         at = project(points, surface.normals, pivot, Motion.of(tracked.motion[i]),
                      rotation_matrix(tracked.rotation[i]), camera[0],
                      camera[0] * camera[1] * SIZE_PX, SIZE_PX)  # fmt: skip
@@ -152,6 +152,7 @@ def fit_model(surface: Surface, shift: Float32, pivot: Float64, tracked: Tracked
         points=surface.points[keep], shift=shift[:, :, keep], normals=surface.normals[keep],
         appearance=appearance[:, keep], spread=spread[keep], box=box,
         pivot=pivot.astype(np.float32), expression_mean=mean.astype(np.float32),
+        rotation_mean=turn.astype(np.float32),
         expression_spread=(EXPRESSION_SHARE * spread_e + 1e-4).astype(np.float32),
         expression_range=correctable(tracked.expression),
         motion_map=expected.astype(np.float32),

@@ -38,7 +38,7 @@ from sender.personal.model import PersonalModel, from_sections, to_sections
 from sender.personal.motion import Motion
 from sender.smoothed_track import smoothed_track
 
-MOMENTS = (0.08, 0.2, 0.35, 0.55)
+MOMENTS = (0.06, 0.15, 0.27, 0.42)
 """Shares of the run after which the tracker is fitted; after the last one poses stay. Early: what
 the field learned under other poses and coefficients has to be learned again."""
 DEAR = 0.08

@@ -133,7 +133,7 @@ def align(
     for step in range(POSE_STEPS + JOINT_STEPS):
         joint = step >= POSE_STEPS
         shade = expected + delta.astype(np.float32) @ by_expression
-        points = model.points_at(measured + delta)
+        points = model.points_at(rotation, measured + delta)
         squares, visible = weighted_rows(
             look, points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,
             shade, inverse, rows,
@@ -149,7 +149,7 @@ def align(
         h[LIGHT, LIGHT] += LIGHT_INFORMATION
         if joint:
             weighted = rows[LIGHT] * by_expression
-            for slope, shift in zip(rows[SHIFT], model.shift, strict=True):
+            for slope, shift in zip(rows[SHIFT], model.shift[:, :EXPRESSION_DIM], strict=True):
                 weighted -= slope * shift
             h[unknown:, unknown:] = weighted @ weighted.T
             h[unknown:, unknown:] += np.diag(keep)

@@ -1,8 +1,8 @@
 """What the personal tracker knows of a person, and how it lies in an avatar file.
 
-Some hundred points of the skin and the hair, each with the way it moves with the expression, and
-the brightness that it shows as a linear function of the head's turn and its expression; and what to
-expect of the general tracker's error.
+Some hundred points of the skin and the hair, each with the way it moves, and the brightness that it
+shows, as linear functions of the head's turn and its expression; and what to expect of the general
+tracker's error.
 
 The rule: arrays with a shape, checked when read; points are metres in the head frame.
 References: Cootes, Edwards, Taylor 2001 (active appearance models); Matthews & Baker 2004.
@@ -37,9 +37,10 @@ class PersonalModel:
     """One person, as seen by one general tracker through one avatar."""
 
     points: Float32
-    """[K, 3] metres, head frame, at `expression_mean`."""
+    """[K, 3] metres, head frame, at `expression_mean` and `rotation_mean`."""
     shift: Float32
-    """[3, 46, K] metres that a point moves per unit of each coefficient."""
+    """[3, 46 + 3, K] metres that a point moves per unit of each coefficient and per radian of the
+    head's rotation: skin, hair and neck give way when a head turns."""
     normals: Float32
     """[K, 3] unit, outwards."""
     appearance: Float32
@@ -52,6 +53,8 @@ class PersonalModel:
     """[3] metres: motions turn about this point."""
     expression_mean: Float32
     """[46] of the training frames."""
+    rotation_mean: Float32
+    """[3] of the training frames, radians."""
     expression_spread: Float32
     """[46] standard deviation to expect of a correction."""
     expression_range: Float32
@@ -70,13 +73,22 @@ class PersonalModel:
         e = np.asarray(expression, dtype=np.float64) - self.expression_mean
         return np.concatenate([[1.0], np.asarray(rotation, dtype=np.float64), e])
 
-    def points_at(self, expression: ArrayLike) -> Float32:
-        """[K, 3] metres: the points under an expression [46]."""
-        e = np.asarray(expression, dtype=np.float32) - self.expression_mean
-        return np.ascontiguousarray(self.points + (e @ self.shift).T)
+    def points_at(self, rotation: ArrayLike, expression: ArrayLike) -> Float32:
+        """[K, 3] metres: the points under a rotation [3] in radians and an expression [46]."""
+        return shifted(self.points, self.shift, np.asarray(expression) - self.expression_mean,
+                       np.asarray(rotation) - self.rotation_mean)  # fmt: skip
+
+
+def shifted(points: Float32, shift: Float32, expression: ArrayLike,
+            rotation: ArrayLike) -> Float32:  # fmt: skip
+    """`points` [K, 3] moved by `shift` [3, 46 + 3, K], given how far expression [46] and rotation
+    [3] are from where the points were taken."""
+    away = np.concatenate([expression, rotation]).astype(np.float32)
+    return np.ascontiguousarray(points + (away @ shift).T)
 
 
 HALF = {"appearance", "shift"}  # stored in 16 bits
+MOVING = ("shift", "rotation_mean")
 
 
 def to_sections(model: PersonalModel) -> dict[str, NDArray[np.generic]]:
@@ -96,19 +108,22 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         arrays: dict[str, Any] = {
             f.name: np.asarray(sections[SECTION + f.name], dtype=np.float32)
             for f in fields(PersonalModel)
-            if f.name != "shift"
+            if f.name not in MOVING
         }
-        still = np.zeros((3, EXPRESSION_DIM, len(arrays["points"])), np.float32)
-        shift = sections.get(SECTION + "shift", still)  # earlier trackers knew none
-        arrays["shift"] = np.asarray(shift, dtype=np.float32)
+        k = len(arrays["points"])
+        still = np.zeros((3, EXPRESSION_DIM + ROTATION_DIM, k)), np.zeros(ROTATION_DIM)
+        for name, nothing in zip(MOVING, still, strict=True):  # earlier trackers knew none
+            section = sections.get(SECTION + name, nothing)
+            arrays[name] = np.asarray(section, dtype=np.float32)
         model = PersonalModel(**arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise AvatarFileError(f"its personal tracker is incomplete ({error})") from error
     k, d = len(model.points), EXPRESSION_DIM
     wanted = {
-        "points": (k, 3), "shift": (3, d, k), "normals": (k, 3), "appearance": (FEATURES, k),
-        "spread": (k,), "box": (4,), "pivot": (3,), "expression_mean": (d,),
-        "expression_spread": (d,), "expression_range": (2, d), "motion_map": (6, FEATURES),
+        "points": (k, 3), "shift": (3, FEATURES - 1, k), "normals": (k, 3),
+        "appearance": (FEATURES, k), "spread": (k,), "box": (4,), "pivot": (3,),
+        "expression_mean": (d,), "rotation_mean": (ROTATION_DIM,), "expression_spread": (d,),
+        "expression_range": (2, d), "motion_map": (6, FEATURES),
         "motion_information": (6, 6), "misfit": (2,), "camera": (2,),
     }  # fmt: skip
     for name, shape in wanted.items():

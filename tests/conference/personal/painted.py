@@ -41,7 +41,7 @@ def model() -> PersonalModel:
     """Fitted to FRAMES pictures."""
     tracked, truth = measured(FRAMES, 1)
     shown = pictures(tracked, truth)
-    still = np.zeros((3, 46, len(ball_surface())), np.float32)
+    still = np.zeros((3, 49, len(ball_surface())), np.float32)
     fitted = fit_model(
         ball_surface(), still, CENTRE, tracked, lambda i: shown[i], (DISTANCE, SCALE)
     )

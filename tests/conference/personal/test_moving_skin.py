@@ -14,13 +14,13 @@ SEEN, LARGER = 0.3, (0.8, 1.0)  # the greatest lift of the training frames; beyo
 
 
 def skin() -> NDArray[np.float32]:
-    """[3, 46, K]: how the painted ball's surface moves."""
+    """[3, 46 + 3, K]: how the painted ball's surface moves."""
     surface = ball_surface()
     x, y, _ = ((surface.points - CENTRE) / RADIUS).T
     up = np.zeros_like(surface.normals)
     up[:, 1] = LIFT * RADIUS * lifted(x, y)
     up -= (up * surface.normals).sum(axis=1, keepdims=True) * surface.normals
-    shift = np.zeros((3, 46, len(surface)), np.float32)
+    shift = np.zeros((3, 49, len(surface)), np.float32)
     shift[:, 2] = up.T
     return shift
 
@@ -60,7 +60,7 @@ def test_points_lie_where_the_expression_has_them() -> None:
     tracked, shown = training()
     model = fit_model(ball_surface(), skin(), CENTRE, tracked, lambda i: shown[i],
                       (DISTANCE, SCALE))  # fmt: skip
-    mean = model.expression_mean.astype(np.float64)
-    assert np.allclose(model.points_at(mean), model.points, atol=1e-7)
-    more = model.points_at(mean + 0.5 * np.eye(46)[2])
+    mean, turn = model.expression_mean.astype(np.float64), model.rotation_mean
+    assert np.allclose(model.points_at(turn, mean), model.points, atol=1e-7)
+    more = model.points_at(turn, mean + 0.5 * np.eye(46)[2])
     assert np.allclose(more - model.points, 0.5 * model.shift[:, 2].T, atol=1e-6)
