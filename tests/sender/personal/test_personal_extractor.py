@@ -21,7 +21,7 @@ from quic_transport.params import FaceParams, ParamBounds
 from sender.extractor import TrackedFace
 from sender.frames import Frame
 from sender.personal.extractor import PersonalExtractor
-from sender.personal.model import from_sections, to_sections
+from sender.personal.model import SECTION, from_sections, to_sections
 from sender.personal.motion import Motion, project
 from sender.portrait_crop import crop_of, line_of_sight_turn, rotation_matrix
 from tests.conference.personal.painted import (
@@ -147,6 +147,15 @@ def test_sections_hold_the_model() -> None:
     assert np.array_equal(back.points, model().points)
     assert np.allclose(back.appearance, model().appearance, atol=2e-3)
     assert from_sections({"mean": np.zeros(3, np.float32)}) is None
+
+
+def test_a_tracker_from_before_its_points_moved_is_read() -> None:
+    sections = to_sections(model())
+    for name in ("shift", "rotation_mean"):
+        del sections[SECTION + name]
+    back = from_sections(sections)
+    assert back is not None
+    assert np.array_equal(back.points_at(np.ones(3), np.ones(46)), back.points)
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "nan", "spread", "reach"])
