@@ -29,7 +29,7 @@ KINDS = (("generic tracker", "generic"), ("with a correction", "corrected"),
 MEASURES = (("psnr", "dB"), ("psnr head", "dB"), ("psnr rimless", "dB"), ("ssim", ""),
             ("ssim head", ""), ("lpips", ""))  # fmt: skip
 VARIANTS = ("no-detail", "no-hard", "no-average", "no-refinement", "no-spread", "no-turn",
-            "no-beyond", "rank12", "rank24", "size256")  # fmt: skip
+            "no-beyond", "no-warp", "rank12", "rank24", "size256")  # fmt: skip
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -68,6 +68,7 @@ def changed(variant: str) -> TrainSettings:
         "no-refinement": replace(fast, pose_rate=0.0),
         "no-turn": replace(fast, turned=False),
         "no-beyond": replace(fast, beyond=0.0),
+        "no-warp": replace(fast, config=replace(fast.config, warp=0)),
         "rank12": replace(fast, config=replace(fast.config, rank=12)),
         "rank24": replace(fast, config=replace(fast.config, rank=24)),
         "no-spread": replace(fast, loss=replace(fast.loss, spread=0.0)),
