@@ -19,10 +19,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from nerf.camera import Camera
-from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch, StepResult
+from nerf.cpu.engine import CpuEngine
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import CpuRenderer, Rendered
 from nerf.field import HeadField
+from nerf.step import LossWeights, Rates, RayBatch, StepResult
 from nerf.torch_backend import TorchEngine, TorchRenderer
 
 BACKENDS = ("triton", "tcnn", "torch", "cpu")

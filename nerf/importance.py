@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nerf.camera import head_pose, portrait_camera
-from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch
+from nerf.cpu.engine import CpuEngine
 from nerf.cpu.pool import WorkerPool
 from nerf.field import HeadField, cube_rays
+from nerf.step import LossWeights, Rates, RayBatch
 
 Float32 = NDArray[np.float32]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nerf.cpu.engine import RayBatch
 from nerf.error_map import ErrorMap
 from nerf.field import Cube, cube_rays
 from nerf.footage import Footage, bounding_box
+from nerf.step import RayBatch
 
 
 class RayDraw:

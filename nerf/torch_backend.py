@@ -18,9 +18,9 @@ from torch import Tensor
 from nerf import reference
 from nerf.camera import Camera
 from nerf.config import FieldConfig
-from nerf.cpu.engine import LossWeights, Rates, RayBatch, StepResult
 from nerf.cpu.render import STEPS, Rendered
 from nerf.field import HeadField, cube_rays
+from nerf.step import LossWeights, Rates, RayBatch, StepResult
 
 Float32 = NDArray[np.float32]
 CHUNK = 1 << 15  # rays rendered at a time

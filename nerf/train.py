@@ -21,7 +21,6 @@ from nerf.backends import (
 )
 from nerf.batch_size import BatchSize
 from nerf.camera import Camera
-from nerf.cpu.engine import Rates, StepResult
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import Rendered
 from nerf.crumbs import mark_surface, without_crumbs
@@ -34,6 +33,7 @@ from nerf.pose_correction import fit_correction, pose_features
 from nerf.pose_refinement import PoseRefinement
 from nerf.ray_draw import RayDraw
 from nerf.side_order import visits
+from nerf.step import Rates, StepResult
 from nerf.train_settings import PRESETS, TrainSettings
 from nerf.weight_average import EVERY, WeightAverage
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nerf.config import PAPER_FIELD, FieldConfig
-from nerf.cpu.engine import LossWeights
 from nerf.expression import BEYOND
+from nerf.step import LossWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from conference.personal.fit import motion_of_rigid, rigid_of_motion
-from nerf.cpu.engine import Rates, RayBatch
 from nerf.field import cube_rays
+from nerf.step import Rates, RayBatch
 from nerf.train import Trainer, bounding_box
 from sender.personal.motion import Motion
 

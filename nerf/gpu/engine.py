@@ -17,13 +17,13 @@ import triton
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from nerf.cpu.engine import CUTOFF, LossWeights, Rates, RayBatch, StepResult
 from nerf.field import HeadField
 from nerf.gpu.gradients import gather, propagate, settle
 from nerf.gpu.losses import compose
 from nerf.gpu.packing import join, level_table, power_of_two, sizes_of, split_gradient
 from nerf.gpu.samples import density, evaluate, walk
 from nerf.gpu.tables import blend, step_networks, step_tables
+from nerf.step import CUTOFF, LossWeights, Rates, RayBatch, StepResult
 
 HYPER = 16  # floats of a row of `hyper_row`
 MAX_RAYS = 4096  # of a step

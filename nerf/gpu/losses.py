@@ -2,7 +2,7 @@
 
 The rule: a program holds R rays × N samples at once and sums along the rays with scans; nothing
 but the three passes over density and colour is read, and nothing is stored between them.
-Reference: Max 1995; nerf.cpu.engine.LossWeights. Twins: nerf.reference.composite,
+Reference: Max 1995; nerf.step.LossWeights. Twins: nerf.reference.composite,
 nerf.cpu.composite.
 """
 

@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from nerf.camera import Camera
-from nerf.cpu.engine import LossWeights, Rates, StepResult
 from nerf.field import cube_view
 from nerf.gpu.engine import HYPER, TritonEngine, hyper_row
 from nerf.gpu.frames import advance, draw
 from nerf.gpu.gradients import settle
 from nerf.gpu.packing import power_of_two
+from nerf.step import LossWeights, Rates, StepResult
 
 MOST_STEPS = 64  # per round trip
 

@@ -19,6 +19,7 @@ from conference.train import Run
 from conference.train_files import RunFiles
 from conference.train_request import parse
 from nerf.cpu import engine as cpu_engine
+from nerf.cpu import ray_pass
 from nerf.train import PRESETS, Trainer
 from quic_transport.avatar_file import load_avatar
 from quic_transport.errors import LocalError
@@ -158,14 +159,14 @@ def test_memory_that_runs_out_once_halves_the_batch_and_the_schedule_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     calls = iter(range(10**9))
-    real = cpu_engine.backward
+    real = ray_pass.backward
 
     def backward(*args: object) -> object:
         if next(calls) == 20:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte")
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cpu_engine, "backward", backward)
+    monkeypatch.setattr(ray_pass, "backward", backward)
     out = tmp_path / "ball.fwa"
     assert train.main(command(ball_set, out)) == 0
     assert "about 1500 samples instead of 3000" in capsys.readouterr().out

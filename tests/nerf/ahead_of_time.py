@@ -19,13 +19,13 @@ from triton.runtime.jit import JITFunction
 
 from nerf.camera import head_pose, portrait_camera
 from nerf.config import PAPER_FIELD, FieldConfig
-from nerf.cpu.engine import LossWeights, Rates, RayBatch
 from nerf.expression import fit_expression_code
 from nerf.field import Cube, new_field
 from nerf.gpu.engine import TritonEngine
 from nerf.gpu.renderer import BatchRenderer
 from nerf.gpu.resident import ResidentTraining
 from nerf.gpu.views import View
+from nerf.step import LossWeights, Rates, RayBatch
 
 OPTIONS = ("num_warps", "num_stages", "maxnreg")
 TYPES = {

@@ -9,13 +9,14 @@ import torch
 from nerf import reference
 from nerf.config import FieldConfig
 from nerf.cpu.encode import point_gradient, scatter
-from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch
+from nerf.cpu.engine import CpuEngine
 from nerf.cpu.lookup import look_up
 from nerf.cpu.march import clip_rays, coarsen, march
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.tables import aligned, blend
 from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
+from nerf.step import LossWeights, Rates, RayBatch
 
 CONFIGS = [
     FieldConfig(resolutions=(4, 9), log2_sizes=(10, 8), warp=5, blended_levels=1, rank=3,
@@ -201,7 +202,7 @@ def test_training_step_has_the_gradients_of_the_reference(
     original = engine._over_entries
 
     def capture(work) -> None:  # type: ignore[no-untyped-def]
-        captured["table"] = engine._grad.copy()
+        captured["table"] = engine.encoding.grad.copy()
         original(work)
 
     engine._over_entries = capture  # type: ignore[method-assign]

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from nerf import reference
 from nerf.backends import TrainEngine
 from nerf.batch_size import LEAST_SHARE, BatchSize, out_of_memory
+from nerf.cpu import encoding, ray_pass
 from nerf.cpu import engine as cpu_engine
-from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch
+from nerf.cpu.engine import CpuEngine
 from nerf.cpu.pool import WorkerPool
+from nerf.step import LossWeights, Rates, RayBatch
 from nerf.torch_backend import TorchEngine
 from nerf.train import Trainer, TrainSettings
 from tests.nerf.heads import SMALL, ball_footage, random_head
@@ -72,8 +74,9 @@ def test_a_step_that_found_no_memory_has_not_been(
         e.step(rays(), RATES, LossWeights(), 0.3)
     before = everything(engine)
     with monkeypatch.context() as patch:
-        real = getattr(cpu_engine, name)
-        patch.setattr(cpu_engine, name, failing(real, at, MemoryError("no room")))
+        module = {"blend": cpu_engine, "scatter": encoding}.get(name, ray_pass)
+        real = getattr(module, name)
+        patch.setattr(module, name, failing(real, at, MemoryError("no room")))
         with pytest.raises(MemoryError):
             engine.step(rays(), RATES, LossWeights(), 0.6)
     assert same(everything(engine), before)
@@ -105,7 +108,7 @@ def test_the_frame_whose_step_failed_comes_next(monkeypatch: pytest.MonkeyPatch)
     trainer.step()
     order, taken = list(trainer._order), trainer.step_index
     with monkeypatch.context() as patch:
-        patch.setattr(cpu_engine, "backward", failing(cpu_engine.backward, 0, MemoryError()))
+        patch.setattr(ray_pass, "backward", failing(ray_pass.backward, 0, MemoryError()))
         with pytest.raises(MemoryError):
             trainer.step()
     assert (trainer._order, trainer.step_index) == (order, taken)

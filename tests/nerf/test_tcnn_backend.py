@@ -110,7 +110,7 @@ def test_engine_and_renderer_are_the_torch_ones_with_another_field(
 ) -> None:
     monkeypatch.setattr(tcnn_backend, "import_module", lambda name: STAND_IN)
     from nerf.camera import head_pose, portrait_camera
-    from nerf.cpu.engine import LossWeights, Rates
+    from nerf.step import LossWeights, Rates
 
     rates, results = Rates(table=1e-2, expression=1e-2, network=1e-3), []
     for kind in (TcnnEngine, TorchEngine):

@@ -10,11 +10,12 @@ import torch
 
 from nerf.camera import head_pose, portrait_camera
 from nerf.config import FieldConfig
-from nerf.cpu.engine import CpuEngine, LossWeights, Rates, RayBatch
+from nerf.cpu.engine import CpuEngine
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import CpuRenderer
 from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
+from nerf.step import LossWeights, Rates, RayBatch
 from nerf.torch_backend import TorchEngine, TorchRenderer
 
 CONFIG = FieldConfig(resolutions=(6, 11, 20), log2_sizes=(12, 11, 10), warp=3, blended_levels=2,

@@ -10,9 +10,9 @@ import pytest
 
 from nerf.backends import Choice
 from nerf.camera import project
-from nerf.cpu.engine import LossWeights, Rates
 from nerf.cpu.pool import WorkerPool
 from nerf.field import HeadField, cube_view
+from nerf.step import LossWeights, Rates
 from nerf.train import Trainer, TrainSettings, bounding_box
 from tests.nerf.heads import SMALL, ball_footage, random_head
 from tests.nerf.triton_here import triton_device

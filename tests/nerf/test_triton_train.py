@@ -16,8 +16,8 @@ import torch
 
 from nerf import reference
 from nerf.config import FieldConfig
-from nerf.cpu.engine import LossWeights, Rates, RayBatch
 from nerf.field import HeadField
+from nerf.step import LossWeights, Rates, RayBatch
 from nerf.torch_backend import TorchEngine
 from tests.nerf.heads import SMALL, random_head
 from tests.nerf.triton_here import triton_device
