@@ -22,7 +22,7 @@ Render = Callable[[Float64], NDArray[np.uint8]]
 
 EYES_PX = 130.0
 EYES_M = 0.063
-LEVELS_PER_PX = 2.5
+LEVELS_PER_PX = 1.7
 """Grey levels (of 255, root mean square over the picture) that count as much as one pixel."""
 STEP_E, STEP_R = 0.04, 0.01  # of the finite differences: coefficient, radian
 FLOOR_E, FLOOR_R = 1.5, 50.0  # px per unit, px per radian: nothing is invisible
