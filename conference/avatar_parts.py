@@ -126,10 +126,10 @@ def _note(avatar: AvatarFile, part: str) -> str:
     if part == "head: where it is":
         return f"{100 * field.occupancy.mean():.0f} % of the cube"
     used = (field.mean != 0).any(axis=1).mean()
-    warp = f"a warp of {config.warp} cells, " if config.warp else ""
+    warp = f"warp of {config.warp}, " if config.warp else ""
     return (
         f"{warp}{config.levels} levels, {config.blended_levels} with rank {config.rank}, "
-        f"{100 * used:.0f} % of the entries used"
+        f"{100 * used:.0f} % used"
     )
 
 
