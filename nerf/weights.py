@@ -23,6 +23,7 @@ from nerf.field import OCCUPANCY_SIZE, Cube, HeadField
 from nerf.layers import MAX_CODED, MAX_LAYERS, Plan, coded, decoded, grids, work
 
 VERSION = 4
+MOST_WARP = 1e4  # WARP_UNITs that a face may move a point: cells must fit whole numbers
 MAX_FLOATS = 64_000_000  # of all tables together: what a reader allocates for a stranger (the
 # paper's own field has 46 million)
 FREE_FLOATS = 16_000_000  # of which so many may be claimed by any file, and more only by one with
@@ -117,11 +118,24 @@ def from_sections(sections: Sections) -> HeadField:
                 read.floats("tables", (config.blended_entries, 4, config.rank)),
             )
         )  # fmt: skip
+    if config.warp and not farthest_warp(config, code, table, tables) <= MOST_WARP:
+        raise WeightsError("the head's warp is out of range")
     return HeadField(
         config=config, code=code, cube=Cube((x, y, z), edge), mean=table, tables=tables,
         networks=networks, occupancy=occupancy,
         correction=read.floats("pose.correction", (6, 4 + code.coefficients)),
     )  # fmt: skip
+
+
+def farthest_warp(config: FieldConfig, code: ExpressionCode, mean: NDArray[np.float32],
+                  tables: NDArray[np.float32]) -> float:  # fmt: skip
+    """The farthest that any face the code lets through could move a point, in WARP_UNITs."""
+    n = config.warp_entries
+    away = np.maximum(np.abs(code.low - code.mean), np.abs(code.high - code.mean))
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = away.astype(np.float64) @ np.abs(code.projection).astype(np.float64)  # [B]
+        reach = np.abs(mean[:n]) + np.abs(tables[:n]) @ weights
+    return float(reach.max())
 
 
 def is_drawable(sections: Sections) -> bool:

@@ -122,6 +122,14 @@ def test_version_1_is_still_read() -> None:
     np.testing.assert_array_equal(again.occupancy, field.occupancy)
 
 
+@pytest.mark.parametrize("part", ["mean", "tables", "code.projection"])
+def test_a_warp_that_would_throw_points_out_of_every_grid_is_refused(part: str) -> None:
+    far = EXACT[part].copy()
+    far[0] = 1e30
+    with pytest.raises(WeightsError, match="warp"):
+        from_sections({**EXACT, part: far})
+
+
 def test_version_3_had_no_warp() -> None:
     field = random_head(0, UNWARPED)
     sections = to_sections(field)
