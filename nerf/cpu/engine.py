@@ -77,11 +77,8 @@ class CpuEngine:
 
     def blend(self, code: Float32) -> None:
         """Phase 1: the frame's table."""
-        self._over_entries(
-            lambda lo, hi: blend(
-                self.field.mean, self.field.tables, code, lo, hi, self.encoding.table
-            )
-        )
+        field, table = self.field, self.encoding.table
+        self._over_entries(lambda lo, hi: blend(field.mean, field.tables, code, lo, hi, table))
 
     def density_at(self, xyz: Float32) -> Float32:
         """Densities [V] of cube coordinates [V, 3] under the last blended expression."""

@@ -73,10 +73,14 @@ class Part:
 
     tables: list[TableGradient]
     networks: list[Tensor]
+    """Gradients by both networks' matrices."""
     loss: float
+    """Summed over the rays."""
     errors: Float32
+    """[R]: each ray's mean squared colour error."""
     samples: int
     rigid: NDArray[np.float64]
+    """[6], as `nerf.step.StepResult.rigid_gradient`."""
 
 
 def ray_pass(scene: Scene, batch: RayBatch, span: slice, loss: LossWeights, jitter: float,
