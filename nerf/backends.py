@@ -242,6 +242,11 @@ class Resident(Protocol):
 
     def poses(self) -> tuple[Float64, Float64, Float64, NDArray[np.int64]]: ...
 
+    def aim(self, detail_share: float, hard_share: float,
+            heights: Float64 | None) -> None: ...  # fmt: skip
+
+    def errors(self) -> tuple[Float64, Float64]: ...
+
     def run(self, order: Sequence[int], seeds: ArrayLike, rates: Sequence[Rates],
             loss: LossWeights, jitter: ArrayLike, pose_rates: Sequence[float], rays: int,
             samples: float, *, refine: bool) -> tuple[StepResult, int]: ...  # fmt: skip
@@ -249,7 +254,7 @@ class Resident(Protocol):
 
 def open_resident(engine: TrainEngine, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8],
                   boxes: ArrayLike, poses: ArrayLike, camera: Camera,
-                  ) -> Resident | None:  # fmt: skip
+                  parts: ArrayLike | None = None) -> Resident | None:  # fmt: skip
     """The footage beside a Triton engine, or None: steps then take their rays from the host."""
     if type(engine).__module__ != "nerf.gpu.engine":
         return None
@@ -258,7 +263,7 @@ def open_resident(engine: TrainEngine, rgb: NDArray[np.uint8], alpha: NDArray[np
 
     assert isinstance(engine, TritonEngine)
     try:
-        return ResidentTraining(engine, rgb, alpha, boxes, poses, camera)
+        return ResidentTraining(engine, rgb, alpha, boxes, poses, camera, parts)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         log.warning("the footage does not fit into the GPU's memory: it stays on the host")

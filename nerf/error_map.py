@@ -9,7 +9,7 @@ sooner, and not so much that all else is forgotten.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 CELLS = 64  # per side of the portrait
 SLOW = 0.03  # how much one ray moves its cell
@@ -37,22 +37,31 @@ class ErrorMap:
              errors: NDArray[np.float32]) -> None:  # fmt: skip
         """One step's rays: pixels x, y [R] and their squared errors [R]."""
         cell = (y * CELLS // self.size) * CELLS + x * CELLS // self.size
-        count = np.bincount(cell, minlength=CELLS * CELLS)
-        total = np.bincount(cell, errors, minlength=CELLS * CELLS)
+        self.add(np.bincount(cell, minlength=CELLS * CELLS),
+                 np.bincount(cell, errors, minlength=CELLS * CELLS))  # fmt: skip
+
+    def add(self, counts: ArrayLike, totals: ArrayLike, steps: int = 1) -> None:
+        """The rays of `steps` steps: how many fell into each cell, row by row [CELLS²], and the
+        sums of their squared errors there."""
+        count, total = np.asarray(counts), np.asarray(totals)
         hit = count > 0
         error, known = self.error.reshape(-1), self.known.reshape(-1)
         new = total[hit] / count[hit]
         weight = np.where(known[hit], 1 - (1 - SLOW) ** count[hit], 1.0)
         error[hit] += weight * (new - error[hit])
         known[hit] = True
-        self.steps += 1
+        self.steps += steps
+
+    def heights(self) -> NDArray[np.float64]:
+        """[CELLS²]: the cells' shares of the rays, each with those before it, the last 1."""
+        heights = np.cumsum(self.error.reshape(-1) ** POWER)
+        return np.asarray(heights / heights[-1])
 
     def draw(self, count: int, rng: np.random.Generator,
              ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
         """Pixels x, y [count], where errors are large more often; only when `ready`."""
         if self._shares is None or self.steps % AGE == 0:
-            weight = self.error.reshape(-1) ** POWER
-            self._shares = np.cumsum(weight) / weight.sum()
+            self._shares = self.heights()
         cell = np.searchsorted(self._shares, rng.random(count))
         inside = rng.random((2, count))
         x = ((cell % CELLS + inside[0]) * (self.size / CELLS)).astype(np.int64)

@@ -88,9 +88,10 @@ class Trainer:
         self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share,
                                 settings.hard_share)  # fmt: skip
         poses = [footage.pose(i) for i in range(self.count)]
+        detail = footage.detail[: self.count] if footage.detail is not None else None
         self.resident = open_resident(self.engine, footage.rgb[: self.count],
                                       footage.alpha[: self.count], self.rays_of.boxes, poses,
-                                      footage.camera)  # fmt: skip
+                                      footage.camera, detail)  # fmt: skip
         self.average: WeightAverage | None = None
         if settings.average > 0:
             self.average = WeightAverage(self.engine.weights, settings.average)
@@ -214,6 +215,9 @@ class Trainer:
         n = min(LOOK_EVERY - self.step_index % LOOK_EVERY, len(self._order),
                 max(s.steps - self.step_index, 1))  # fmt: skip
         frames = [self._order.pop() for _ in range(n)]
+        errors = self.rays_of.errors
+        self.resident.aim(s.detail_share, s.hard_share,
+                          errors.heights() if errors.ready else None)  # fmt: skip
         scales = [self._scale(self.step_index + i, min(progress + i / s.steps, 1.0))
                   for i in range(n)]  # fmt: skip
         result, self.batch.rays = self.resident.run(
@@ -223,6 +227,7 @@ class Trainer:
             refine=refine,
         )  # fmt: skip
         self.step_index += n
+        errors.add(*self.resident.errors(), n)
         if self.average is not None:
             self.average.look(min(progress + n / s.steps, 1.0))
         if refine:

@@ -41,10 +41,9 @@ class TrainSettings:
     """Samples per step that the number of rays is steered to."""
     detail_share: float = 0.2
     """Share of the rays that go through eyes and mouth, where their places are known: small, and
-    what people look at. Training that lives on a GPU (`nerf.gpu`) draws its rays without."""
+    what people look at."""
     hard_share: float = 0.5
-    """Share of the rays that go where the head is still unlike (`nerf.error_map`); none on a
-    GPU."""
+    """Share of the rays that go where the head is still unlike (`nerf.error_map`)."""
     loss: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
     betas: tuple[float, float] = (0.9, 0.99)
     holdout: float = 0.15

@@ -87,7 +87,7 @@ class TritonEngine:
         self.code, self.origin = zeros(c.rank), zeros(3)
         self.rays = zeros(1, dtype=torch.int32)
         self.directions, self.target, self.background = (zeros(max_rays, 3) for _ in range(3))
-        self.target_alpha = zeros(max_rays)
+        self.target_alpha, self.errors = zeros(max_rays), zeros(max_rays)
         self._first, self._counts = (zeros(max_rays, dtype=torch.int32) for _ in range(2))
         self._t, self._sigma, self._grad_sigma = (zeros(capacity) for _ in range(3))
         self._ray = zeros(capacity, dtype=torch.int32)
@@ -174,7 +174,8 @@ class TritonEngine:
         total, error = self.totals.tolist()
         slabs = self.rigid_slabs[:, :6].sum(dim=0).double().cpu().numpy()
         moved = slabs / scale if rigid else np.zeros(6)
-        return StepResult(total / n, error / (3 * n), int(self.counters[1]), moved)
+        errors = self.errors[:n].cpu().numpy()
+        return StepResult(total / n, error / (3 * n), int(self.counters[1]), moved, errors)
 
     def launch(self, hyper: Tensor, at_step: Tensor, *, rigid: bool) -> None:
         """The kernels of one step on the rays that lie in the buffers, in order; `settle` ends it.
@@ -197,7 +198,8 @@ class TritonEngine:
         compose[(triton.cdiv(self.max_rays, 16),)](
             self._first, self._counts, self.rays, self._t, self._sigma, self._rgb, self.target,
             self.target_alpha, self.background, hyper, at_step, self.loss_state, self._grad_sigma,
-            self._grad_rgb, self.totals, float(self.step_length), self.cutoff, R=16, N=32,
+            self._grad_rgb, self.totals, self.errors, float(self.step_length), self.cutoff, R=16,
+            N=32,
         )  # fmt: skip
         propagate[grid](
             self._table, self._weights, self._levels, *lists, self._grad_sigma, self._grad_rgb,

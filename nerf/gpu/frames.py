@@ -2,7 +2,7 @@
 
 The rule: a step reads its frame's number, its seed and its rates from lists that the host sent for
 many steps at once, and leaves everything that the next step needs on the device.
-Reference: Salmon et al. 2011 (Philox); Kingma & Ba 2015. Twin: nerf.train.Trainer.
+Reference: Salmon et al. 2011 (Philox); Kingma & Ba 2015. Twins: nerf.train.Trainer, nerf.ray_draw.
 """
 
 from __future__ import annotations
@@ -43,24 +43,61 @@ def pose_of(poses, rigid, frame):
 
 
 @triton.jit
-def draw(rgb, alpha, boxes, poses, rigid, codes, lens, order, seeds, at_step, rays, origin, code,
-         directions, target, target_alpha, background, W, HT, rank, B: tl.constexpr,
+def inside_box(box, seed, r):
+    """A random pixel (x, y), int32 [N], of each box (x0, y0, x1, y1) at `box` [N], or of one."""
+    x0, y0, x1, y1 = tl.load(box), tl.load(box + 1), tl.load(box + 2), tl.load(box + 3)
+    x = x0 + (tl.rand(seed, 3 * r) * (x1 - x0).to(tl.float32)).to(tl.int32)
+    y = y0 + (tl.rand(seed, 3 * r + 1) * (y1 - y0).to(tl.float32)).to(tl.int32)
+    return tl.minimum(x, x1 - 1), tl.minimum(y, y1 - 1)
+
+
+@triton.jit
+def unlike(heights, seed, r, W, HT, C: tl.constexpr, HALVINGS: tl.constexpr):
+    """A random pixel (x, y) for each of `r` [N], of a cell drawn by `heights` [C²]: sums of the
+    cells' shares from the first on, the last 1. Twin: nerf.error_map.ErrorMap.draw."""
+    u = tl.rand(seed, 3 * r + 2)
+    low = tl.zeros_like(r)
+    high = low + C * C - 1
+    for _ in tl.static_range(HALVINGS):
+        middle = (low + high) // 2
+        beyond = tl.load(heights + middle) < u
+        low = tl.where(beyond, middle + 1, low)
+        high = tl.where(beyond, high, middle)
+    low = tl.minimum(low, C * C - 1)
+    x = ((low % C).to(tl.float32) + tl.rand(seed, 3 * r)) * (W / C)
+    y = ((low // C).to(tl.float32) + tl.rand(seed, 3 * r + 1)) * (HT / C)
+    return tl.minimum(x.to(tl.int32), W - 1), tl.minimum(y.to(tl.int32), HT - 1)
+
+
+@triton.jit
+def draw(rgb, alpha, boxes, parts, heights, mix, poses, rigid, codes, lens, order, seeds, at_step,
+         rays, origin, code, directions, target, target_alpha, background, cells, W, HT, rank,
+         PARTS: tl.constexpr, C: tl.constexpr, HALVINGS: tl.constexpr, B: tl.constexpr,
          N: tl.constexpr):  # fmt: skip
-    """The rays of this step: random pixels of its frame's box, what they show, and its code.
+    """The rays of this step: random pixels of its frame, what they show, and its code.
 
     `rgb` uint8 [F, H, W, 3], `alpha` [F, H, W], `boxes` int32 [F, 4], `poses` float32 [F, 12],
-    `lens` fx fy cx cy; the colour behind is white, as in the pictures.
+    `lens` fx fy cx cy; the colour behind is white, as in the pictures. `mix` float32 [2]: the
+    share of the rays, the first ones, through `parts` int32 [F, PARTS, 4], and that of the last
+    ones, drawn by `heights` (`unlike`); the others fall evenly on the frame's box. `cells` int32
+    [rays] tells in which of C² cells of the picture a ray lies.
     """
     step = tl.load(at_step)
     frame = tl.load(order + step)
     seed = tl.load(seeds + step)
     r = tl.program_id(0) * N + tl.arange(0, N)
-    live = r < tl.load(rays)
-    x0, y0 = tl.load(boxes + 4 * frame), tl.load(boxes + 4 * frame + 1)
-    x1, y1 = tl.load(boxes + 4 * frame + 2), tl.load(boxes + 4 * frame + 3)
-    wide, high = (x1 - x0).to(tl.float32), (y1 - y0).to(tl.float32)
-    x = tl.minimum(x0 + (tl.rand(seed, 2 * r) * wide).to(tl.int32), x1 - 1)
-    y = tl.minimum(y0 + (tl.rand(seed, 2 * r + 1) * high).to(tl.int32), y1 - 1)
+    count = tl.load(rays)
+    live = r < count
+    x, y = inside_box(boxes + 4 * frame, seed, r)
+    if PARTS > 0:
+        first = r < (tl.load(mix) * count.to(tl.float32) + 0.5).to(tl.int32)
+        part = tl.minimum((tl.rand(seed, 3 * r + 2) * PARTS).to(tl.int32), PARTS - 1)
+        px, py = inside_box(parts + 4 * (frame * PARTS + part), seed, r)
+        x, y = tl.where(first, px, x), tl.where(first, py, y)
+    last = r >= count - (tl.load(mix + 1) * count.to(tl.float32) + 0.5).to(tl.int32)
+    ux, uy = unlike(heights, seed, r, W, HT, C, HALVINGS)
+    x, y = tl.where(last, ux, x), tl.where(last, uy, y)
+    tl.store(cells + r, (y * C // HT) * C + x * C // W, mask=live)
     cx, cy, cz, q0, q1, q2, q3, q4, q5, q6, q7, q8 = pose_of(poses, rigid, frame)
     u = (x.to(tl.float32) + 0.5 - tl.load(lens + 2)) / tl.load(lens)
     v = (tl.load(lens + 3) - y.to(tl.float32) - 0.5) / tl.load(lens + 1)
@@ -83,6 +120,17 @@ def draw(rgb, alpha, boxes, poses, rigid, codes, lens, order, seeds, at_step, ra
         b = tl.arange(0, B)
         tl.store(code + b, tl.load(codes + frame * rank + b, mask=b < rank, other=0.0),
                  mask=b < rank)  # fmt: skip
+
+
+@triton.jit
+def note(cells, errors, rays, sums, C: tl.constexpr, N: tl.constexpr):
+    """Add the step's rays to `sums` float32 [2, C²]: how many fell into a cell, and their mean
+    squared colour `errors` [rays]."""
+    r = tl.program_id(0) * N + tl.arange(0, N)
+    live = r < tl.load(rays)
+    at = sums + tl.load(cells + r, mask=live, other=0)
+    tl.atomic_add(at, tl.full([N], 1.0, tl.float32), mask=live, sem="relaxed")
+    tl.atomic_add(at + C * C, tl.load(errors + r, mask=live, other=0.0), mask=live, sem="relaxed")
 
 
 @triton.jit

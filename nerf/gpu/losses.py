@@ -39,12 +39,12 @@ def chunk(sigma, at, inside, through, dt, cutoff):
 
 @triton.jit
 def compose(ray_first, ray_count, rays, sample_t, sigma, rgb, target, target_alpha, background,
-            hyper, at_step, state, grad_sigma, grad_rgb, totals, dt, cutoff,
+            hyper, at_step, state, grad_sigma, grad_rgb, totals, errors, dt, cutoff,
             R: tl.constexpr, N: tl.constexpr):  # fmt: skip
     """Gradients of the loss by density [S] and colour [S, 3], multiplied by the loss scale.
 
     `target`, `background` float32 [rays, 3], `target_alpha` [rays]; `totals` gets the sums over
-    rays of the loss and of the squared colour error.
+    rays of the loss and of the squared colour error, `errors` [rays] each ray's mean of the latter.
     """
     h = hyper + tl.load(at_step) * 16
     huber, mask_rate, spread = tl.load(h + 9), tl.load(h + 10), tl.load(h + 11)
@@ -107,8 +107,10 @@ def compose(ray_first, ray_count, rays, sample_t, sigma, rgb, target, target_alp
         tl.store(grad_rgb + 3 * at, w * g0[:, None] * scale, mask=inside)
         tl.store(grad_rgb + 3 * at + 1, w * g1[:, None] * scale, mask=inside)
         tl.store(grad_rgb + 3 * at + 2, w * g2[:, None] * scale, mask=inside)
+    off = tl.where(live, e0 * e0 + e1 * e1 + e2 * e2, 0.0)
     tl.atomic_add(totals, tl.sum(tl.where(live, loss, 0.0), axis=0))
-    tl.atomic_add(totals + 1, tl.sum(tl.where(live, e0 * e0 + e1 * e1 + e2 * e2, 0.0), axis=0))
+    tl.atomic_add(totals + 1, tl.sum(off, axis=0))
+    tl.store(errors + r, off / 3, mask=live)
 
 
 @triton.jit

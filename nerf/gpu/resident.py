@@ -20,14 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from nerf.camera import Camera
+from nerf.error_map import CELLS
 from nerf.field import cube_view
 from nerf.gpu.engine import HYPER, TritonEngine, hyper_row
-from nerf.gpu.frames import advance, draw
+from nerf.gpu.frames import advance, draw, note
 from nerf.gpu.gradients import settle
 from nerf.gpu.packing import power_of_two
 from nerf.step import LossWeights, Rates, StepResult
 
 MOST_STEPS = 64  # per round trip
+HALVINGS = (CELLS * CELLS).bit_length()  # until one cell is left
 
 Float64 = NDArray[np.float64]
 
@@ -38,9 +40,11 @@ class ResidentTraining:
     """A `TritonEngine` with the footage beside it."""
 
     def __init__(self, engine: TritonEngine, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8],
-                 boxes: ArrayLike, poses: ArrayLike, camera: Camera) -> None:  # fmt: skip
+                 boxes: ArrayLike, poses: ArrayLike, camera: Camera,
+                 parts: ArrayLike | None = None) -> None:  # fmt: skip
         """`rgb` [F, H, W, 3] and `alpha` [F, H, W] of the training frames alone, `boxes` [F, 4]
-        (x0, y0, x1, y1) where rays are drawn, `poses` [F, 4, 4] head → camera as tracked."""
+        (x0, y0, x1, y1) where rays are drawn, `poses` [F, 4, 4] head → camera as tracked;
+        `parts` [F, P, 4] the boxes of eyes and mouth, where they are known."""
         self.engine = engine
         device, frames = engine.device, len(rgb)
         views = [cube_view(p, engine.field.cube) for p in np.asarray(poses)]
@@ -52,6 +56,13 @@ class ResidentTraining:
         self._rgb = torch.tensor(np.ascontiguousarray(rgb), device=device)
         self._alpha = torch.tensor(np.ascontiguousarray(alpha), device=device)
         self._boxes, self._poses = on(boxes, np.int32), on(placed, np.float32)
+        found = np.zeros((frames, 0, 4)) if parts is None else np.asarray(parts)
+        self._part_count = found.shape[1]
+        self._parts = on(found if self._part_count else np.zeros((1, 1, 4)), np.int32)
+        self._heights = torch.ones(CELLS * CELLS, device=device)
+        self._mix = torch.zeros(2, device=device)
+        self._cells = torch.zeros(engine.max_rays, dtype=torch.int32, device=device)
+        self._sums = torch.zeros(2, CELLS * CELLS, device=device)
         self._lens = on([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
         self._codes = torch.zeros(frames, engine.config.rank, device=device)
         self._rigid, self._moment1, self._moment2 = (
@@ -72,6 +83,22 @@ class ResidentTraining:
         for place, value in ((self._codes, codes), (self._rigid, rigid), (self._moment1, moment1),
                              (self._moment2, moment2), (self._count, count)):  # fmt: skip
             place.copy_(torch.tensor(np.ascontiguousarray(value)))
+
+    def aim(self, detail_share: float, hard_share: float,
+            heights: NDArray[np.float64] | None) -> None:  # fmt: skip
+        """Where the rays to come go: shares through eyes and mouth, and by `heights`
+        (`ErrorMap.heights`); None: nobody knows yet, and none do."""
+        share = 0.0 if heights is None else hard_share
+        self._mix.copy_(torch.tensor([detail_share, share]))
+        if heights is not None:
+            self._heights.copy_(torch.tensor(heights.astype(np.float32)))
+
+    def errors(self) -> tuple[Float64, Float64]:
+        """How many rays fell into each cell of `ErrorMap` since this was asked last, [CELLS²], and
+        the sum of their squared errors."""
+        counts, sums = self._sums.double().cpu().numpy()
+        self._sums.zero_()
+        return counts, sums
 
     def poses(self) -> tuple[Float64, Float64, Float64, NDArray[np.int64]]:
         """Motions, Adam's memories and counts as they stand."""
@@ -134,7 +161,8 @@ class ResidentTraining:
         """A graph of one step. Its first run, which compiles, must leave no trace: no ray is
         drawn in it and its rates are zero."""
         e = self.engine
-        own = [*e.memories(), e.rays, self._hyper, self._count, self._moment1, self._moment2]
+        own = [*e.memories(), e.rays, self._hyper, self._count, self._moment1, self._moment2,
+               self._sums]  # fmt: skip
         kept = [t.clone() for t in own]
         e.rays.zero_()
         self._hyper.zero_()
@@ -172,12 +200,15 @@ class ResidentTraining:
         e = self.engine
         h, w = self._alpha.shape[1:]
         draw[(triton.cdiv(e.max_rays, 256),)](
-            self._rgb, self._alpha, self._boxes, self._poses, self._rigid, self._codes, self._lens,
-            self._order, self._seeds, e.at_step, e.rays, e.origin, e.code, e.directions, e.target,
-            e.target_alpha, e.background, w, h, e.config.rank,
+            self._rgb, self._alpha, self._boxes, self._parts, self._heights, self._mix,
+            self._poses, self._rigid, self._codes, self._lens, self._order, self._seeds, e.at_step,
+            e.rays, e.origin, e.code, e.directions, e.target, e.target_alpha, e.background,
+            self._cells, w, h, e.config.rank, PARTS=self._part_count, C=CELLS, HALVINGS=HALVINGS,
             B=power_of_two(e.config.rank), N=256,
         )  # fmt: skip
         e.launch(self._hyper, e.at_step, rigid=refine)
+        note[(triton.cdiv(e.max_rays, 256),)](self._cells, e.errors, e.rays, self._sums, C=CELLS,
+                                              N=256)  # fmt: skip
         advance[(1,)](
             e.rigid_slabs, self._rigid, self._moment1, self._moment2, self._count, self._order,
             self._hyper, e.at_step, e.loss_state, e.rays, e.counters, float(samples), e.programs,

@@ -84,9 +84,10 @@ def launch_everything(config: FieldConfig, precision: torch.dtype) -> None:
     engine.density_at(rays)
     pictures = np.zeros((2, 16, 16, 3), np.uint8)
     box, poses = [(0, 0, 16, 16)] * 2, [np.asarray(view.pose)] * 2
-    footage = ResidentTraining(engine, pictures, pictures[..., 0], box, poses, view.camera)
     rates = Rates(table=0.0, expression=0.0, network=0.0)
-    for refine in (True, False):
+    for parts, refine in ((None, True), ([[(0, 0, 8, 8)] * 3] * 2, False)):
+        footage = ResidentTraining(engine, pictures, pictures[..., 0], box, poses, view.camera,
+                                   parts)  # fmt: skip
         footage.run([1], [0], [rates], LossWeights(), [0.5], [0.0], 5, 1.0, refine=refine)
 
 

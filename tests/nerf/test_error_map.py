@@ -49,6 +49,15 @@ def test_errors_that_are_gone_lose_their_rays() -> None:
     assert (np.maximum(abs(px - 30), abs(py - 30)) < 10).mean() < 0.1
 
 
+def test_heights_rise_by_the_shares_of_the_cells_to_one() -> None:
+    errors = learned(64, (40, 20))
+    heights = errors.heights()
+    shares = np.diff(heights, prepend=0.0)
+    assert heights[-1] == 1.0
+    assert (shares >= 0).all()
+    assert shares.reshape(CELLS, CELLS)[20, 40] > 10 * shares.reshape(CELLS, CELLS)[60, 5]
+
+
 @given(st.integers(16, 700), st.integers(0, 2**32 - 1))
 def test_pixels_lie_in_the_picture_and_a_copy_draws_the_same(size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

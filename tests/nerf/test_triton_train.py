@@ -81,6 +81,9 @@ def test_one_step_equals_autograds(
     assert a.loss == pytest.approx(b.loss, rel=1e-3)
     assert a.error == pytest.approx(b.error, rel=1e-3)
     assert apart(a.rigid_gradient, b.rigid_gradient) < tables
+    assert a.errors is not None
+    assert b.errors is not None
+    np.testing.assert_allclose(a.errors, b.errors, rtol=2e-2, atol=1e-4)
     x, y = mine.state(), twin.state()
     assert np.count_nonzero(y["moment1"]) > 2000
     for name, value in y.items():
