@@ -7,7 +7,6 @@ then there are no tables, and calls use eg0.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +16,13 @@ from conference.codec_metric import combined, landmark_metric, picture_metric, r
 from conference.codec_tables import learn
 from conference.personal.fit import spread_out
 from conference.personal.sending import read_portrait, sent
+from conference.seat import offset_in
 from nerf.field import HeadField
 from nerf.renderer import HeadRenderer
 from nerf.trainset import TrainSet
 from quic_transport.codec.rc_tables import Tables, to_sections
 from quic_transport.params import EXPRESSION_DIM
 from sender.personal.model import PersonalModel
-from sender.portrait_crop import crop_at
 from sender.smoothed_track import smoothed_track
 
 Float64 = NDArray[np.float64]
@@ -57,16 +56,11 @@ def sent_track(trainset: TrainSet, personal: PersonalModel | None,
         vectors = smoothed_track(times, raw, tracker=trainset.extractor, schema=trainset.schema)
         return SentTrack(vectors, own, np.tile([0.5, 0.5, 1.0], (len(frames), 1)), times)
     faces = list(sent(personal, trainset, frames.tolist(), lambda i: read_portrait(trainset, i)))
-    offsets = []
-    for face, offset in zip(faces, own, strict=True):
-        crop = crop_at(offset, 1, 1)
-        side = crop.side * face.place.side
-        u = crop.u + (face.place.u - 0.5) * crop.side
-        v = crop.v + (face.place.v - 0.5) * crop.side
-        offsets.append(((u - 0.5) / side, (v - 0.5) / side, math.log(side)))
+    places = [(f.place.u, f.place.v, f.place.side) for f in faces]
+    offsets = [offset_in(place, offset) for place, offset in zip(places, own, strict=True)]
     return SentTrack(
         np.array([np.concatenate([f.expression, f.rotation]) for f in faces]), np.array(offsets),
-        np.array([(f.place.u, f.place.v, f.place.side) for f in faces]), times,
+        np.array(places), times,
     )  # fmt: skip
 
 

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conference.full_frame_body import learn_body
-from conference.full_frame_lesson import Stage, lesson_of, offset_in, stage_of
+from conference.full_frame_lesson import Stage, lesson_of, stage_of
 from conference.personal.fit import motion_of_rigid
 from conference.personal.fitting import PersonalFitting
 from conference.personal.sending import read_portrait, sent
+from conference.seat import offset_in, seat_of_set
 from nerf.camera import head_pose
 from nerf.metrics import psnr, ssim
 from nerf.renderer import HeadRenderer
@@ -28,6 +29,7 @@ from nerf.torso_fit import fit_torso
 from nerf.train import Trainer
 from nerf.trainset import TrainSet
 from quic_transport.params import FaceParams
+from quic_transport.seat import Seat
 from receiver.full_frame import FullFrame, background_of, plate_from, plate_sections
 from sender.personal import body_model
 from sender.personal.body import BodyTracker
@@ -122,7 +124,7 @@ def trained(trainset: TrainSet, trainer: Trainer, fitting: PersonalFitting | Non
     offset = np.empty((n, 3))
     for i in range(n):
         motion = Motion.of(motion_of_rigid(trainer.rigid[i], edge))
-        square, _ = placed(model, motion, trainset.rotation[i])
+        square, _ = placed(model, motion, trainset.rotation[i], trainset.offset[i])
         offset[i] = offset_in((square.u, square.v, square.side), trainset.offset[i])
     return Tracked(rotation, offset, np.asarray(expression, np.float64))
 
@@ -151,7 +153,7 @@ def face_of(
                       float(time), offset.astype(np.float32))  # fmt: skip
 
 
-def open_pictures(sections: Sections, renderer: HeadRenderer,
+def open_pictures(sections: Sections, renderer: HeadRenderer, seat: Seat,
                   background: str = "plate") -> FullFrame | None:  # fmt: skip
     """What a receiver draws with, from sections that may not be in a file yet."""
     found = plate_from(sections)
@@ -160,13 +162,14 @@ def open_pictures(sections: Sections, renderer: HeadRenderer,
     framing, plate = found
     torso = torso_from(sections, framing)
     return FullFrame(framing, torso, background_of(background, plate), renderer,
-                     renderer.distance_m, renderer.threads)  # fmt: skip
+                     seat, renderer.threads)  # fmt: skip
 
 
 def score_full_frame(trainset: TrainSet, sections: Sections, renderer: HeadRenderer,
                      model: PersonalModel | None) -> PictureScore | None:  # fmt: skip
     """Over the held-out pictures that are stored whole; None where there are none."""
-    stage, full = stage_of(trainset), open_pictures(sections, renderer)
+    stage = stage_of(trainset)
+    full = open_pictures(sections, renderer, seat_of_set(trainset))
     at = {int(n): i for i, n in enumerate(trainset.img_id)}
     if stage is None or full is None:
         return None

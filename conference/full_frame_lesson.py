@@ -7,7 +7,6 @@ counts little, and where nothing is known it is only held to be empty. Held-out 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,11 +192,3 @@ def _read(path: Path, flags: int) -> Image:
     if image is None:
         raise LocalError(f"{path} is missing or damaged: build the set again")
     return np.asarray(image, np.uint8)
-
-
-def offset_in(place: tuple[float, float, float], own: Float64) -> Float64:
-    """The offset of a square that lies at `place` (u, v, side, in widths of a portrait) within the
-    portrait with offset `own` [3]."""
-    u, v, side = place
-    return np.array([(own[0] + u - 0.5) / side, (own[1] + v - 0.5) / side,
-                     own[2] + math.log(side)])  # fmt: skip

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conference.personal.sending import read_portrait, sent
+from conference.seat import offset_in
 from nerf.trainset import IMAGE_FOLDERS, TrainSet, read_trainset, write_trainset
 from quic_transport.errors import LocalError
 from sender.personal.model import PersonalModel
@@ -96,13 +97,15 @@ def cut_trainset(
         time=whole.time[rows] - start, train_count=1, extra={},
     )  # fmt: skip
     if personal is not None:
-        cut = replace(cut, rotation=_recut(cut, personal))
+        rotation, offset = _recut(cut, personal)
+        cut = replace(cut, rotation=rotation, offset=offset)
     write_trainset(cut)
 
 
-def _recut(cut: TrainSet, personal: PersonalModel) -> NDArray[np.float64]:
-    """Cut the portraits of `cut` again where the personal tracker sees the head; the rotations
-    [N, 3] that it sees."""
+def _recut(cut: TrainSet, personal: PersonalModel,
+           ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Cut the portraits of `cut` again where the personal tracker sees the head; the rotations and
+    the offsets [N, 3] that it sees."""
 
     faces = list(sent(personal, cut, range(len(cut)), lambda row: read_portrait(cut, row)))
     size = cut.camera.width
@@ -114,7 +117,9 @@ def _recut(cut: TrainSet, personal: PersonalModel) -> NDArray[np.float64]:
             picture = crop.apply(_read(path), size, border)
             path.unlink()  # may be a link to the set's own file
             cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 97])
-    return np.array([face.rotation for face in faces])
+    places = [(face.place.u, face.place.v, face.place.side) for face in faces]
+    offsets = [offset_in(place, own) for place, own in zip(places, cut.offset, strict=True)]
+    return np.array([face.rotation for face in faces]), np.array(offsets)
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

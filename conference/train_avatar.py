@@ -51,6 +51,7 @@ def write_avatar(run: Trained, whole: Sections, facts: dict[str, str | int | flo
     """Write the avatar with these sections of body and room; its bytes."""
     from conference.avatar_size import Views, stored
     from conference.codec_enrol import codec_sections
+    from conference.seat import seat_of_set
     from quic_transport.avatar_file import AvatarMeta, save_avatar
     from quic_transport.params import ParamBounds
     from sender.personal import model as personal
@@ -72,6 +73,7 @@ def write_avatar(run: Trained, whole: Sections, facts: dict[str, str | int | flo
         distance_m=float(t.distance_m), portrait_scale=float(t.scale),
         size_px=run.trainer.settings.size, frame_rate=float(t.frame_rate),
         created=datetime.now(UTC).isoformat(timespec="seconds"), provenance=facts,
+        rest=seat_of_set(t).rest,
     )  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
     views = Views.of_training(run.trainer.field.code, expression, rotation)

@@ -51,11 +51,10 @@ class Looks:
         filmed, below as the head is. `fine`: every pixel."""
         footage = self._trainer.footage
         step = 1 if fine else max(1, footage.camera.width // SIZE)
-        camera = footage.camera.every(step)
         scores, columns = [], []
         kind = self._kind()
         for k, i in enumerate(self._frames.tolist()):
-            shown = self._shown(kind, k, i, camera).rgb
+            shown = self._shown(kind, k, i, footage.lens(i).every(step)).rgb
             filmed = footage.rgb[i, ::step, ::step]
             head = footage.alpha[i, ::step, ::step] > 127
             scores.append([psnr(shown, filmed, m) for m in (None, head, rimless(head))])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nerf.train import Trainer, TrainSettings
     from nerf.trainset import TrainSet
 
+EXACT = "truth"  # the tracker whose poses refinement would only shake, as it would those that a
+# personal tracker finds (a few visits a frame, each a step of a quarter of a degree)
 THREADS = 2  # a step is a few thousand small calls: more threads wait for Python's lock (0.72 M
 # samples per second on one, 1.03 on two, 0.80 on three, 0.57 on four)
 
@@ -68,6 +70,8 @@ def pick_device(wanted: str) -> str:
 
 def open_trainer(request: TrainRequest, trainset: TrainSet, settings: TrainSettings) -> Trainer:
     """A trainer at its first step, with the pictures of the set."""
+    from conference.personal.fitting import PersonalFitting
+    from conference.seat import positions_of
     from conference.train_memory import room_for
     from nerf.batch_size import out_of_memory
     from nerf.cpu.pool import WorkerPool, available_threads
@@ -82,9 +86,11 @@ def open_trainer(request: TrainRequest, trainset: TrainSet, settings: TrainSetti
         footage = Footage(
             rgb, alpha, trainset.rotation, trainset.expression,
             trainset.camera.resized(size, size), trainset.distance_m,
-            detail_boxes(trainset, size),
+            detail_boxes(trainset, size), positions_of(trainset),
         )  # fmt: skip
         settings = replace(settings, size=size, holdout=1 - trainset.train_count / len(trainset))
+        if trainset.extractor == EXACT or PersonalFitting.fits(trainset):
+            settings = replace(settings, pose_rate=0.0)
         trainer = Trainer(footage, settings, WorkerPool(threads), pick_device(request.device),
                           request.backend)  # fmt: skip
     except (TrainSetError, ValueError) as error:

@@ -253,7 +253,7 @@ class Resident(Protocol):
 
 
 def open_resident(engine: TrainEngine, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8],
-                  boxes: ArrayLike, poses: ArrayLike, camera: Camera,
+                  boxes: ArrayLike, views: Sequence[tuple[ArrayLike, Camera]],
                   parts: ArrayLike | None = None) -> Resident | None:  # fmt: skip
     """The footage beside a Triton engine, or None: steps then take their rays from the host."""
     if type(engine).__module__ != "nerf.gpu.engine":
@@ -263,7 +263,7 @@ def open_resident(engine: TrainEngine, rgb: NDArray[np.uint8], alpha: NDArray[np
 
     assert isinstance(engine, TritonEngine)
     try:
-        return ResidentTraining(engine, rgb, alpha, boxes, poses, camera, parts)
+        return ResidentTraining(engine, rgb, alpha, boxes, views, parts)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         log.warning("the footage does not fit into the GPU's memory: it stays on the host")

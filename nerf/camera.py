@@ -58,6 +58,15 @@ def portrait_camera(size: int, distance: float, scale: float) -> Camera:
     return Camera(focal, focal, size / 2, size / 2, size, size)
 
 
+def portrait_at(position: ArrayLike, size: int, scale: float) -> Camera:
+    """The stabilised portrait, `size` pixels wide, as what it is: a square of a picture whose
+    camera sees the head's origin at `position` [3] (metres, camera axes). The origin lies in the
+    portrait's middle, the principal point where the whole picture has it."""
+    x, y, z = (float(v) for v in np.asarray(position, dtype=np.float64))
+    focal = scale * -z * size
+    return Camera(focal, focal, size * (0.5 - scale * x), size * (0.5 + scale * y), size, size)
+
+
 def rotation_matrix(pitch: float, yaw: float, roll: float) -> Float64:
     """R = Rz(roll) · Ry(yaw) · Rx(pitch), [3, 3], head → camera; angles in radians.
 
@@ -95,6 +104,31 @@ def head_pose(rotation: ArrayLike, distance: float, shift: ArrayLike = (0.0, 0.0
     pose[:3, :3] = r if r.shape == (3, 3) else rotation_matrix(*r)
     pose[:3, 3] = np.asarray(shift, dtype=np.float64) + np.array([0.0, 0.0, -distance])
     return pose
+
+
+def line_of_sight_turn(direction: ArrayLike) -> Float64:
+    """The smallest rotation [3, 3] that takes `direction` [3] to (0, 0, −1) (Rodrigues). What lies
+    in the camera or right behind it is in no line of sight: any numbers, but finite ones."""
+    x, y, z = np.asarray(direction, dtype=np.float64) / max(float(np.linalg.norm(direction)), 1e-12)
+    f = 1.0 / max(1.0 - z, 1e-12)
+    return np.array([[1.0 - f * x * x, -f * x * y, x], [-f * x * y, 1.0 - f * y * y, y],
+                     [-x, -y, -z]])  # fmt: skip
+
+
+def seen_pose(rotation: ArrayLike, position: ArrayLike) -> Float64:
+    """Head → camera [4, 4] of a head at `position` [3] (metres, camera axes, z < 0) that is seen
+    under `rotation`: (pitch, yaw, roll) or a matrix [3, 3], along the line of sight."""
+    pose = head_pose(rotation, 0.0)
+    pose[:3, :3] = line_of_sight_turn(position).T @ pose[:3, :3]
+    pose[:3, 3] = position
+    return pose
+
+
+def seen_rotation(pose: ArrayLike) -> Float64:
+    """[3, 3] along the line of sight, the inverse of `seen_pose`; for a head in the middle, the
+    pose's own."""
+    p = np.asarray(pose, dtype=np.float64)
+    return line_of_sight_turn(p[:3, 3]) @ p[:3, :3]
 
 
 def invert_pose(pose: ArrayLike) -> Float64:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nerf.camera import euler_angles
+from nerf.camera import euler_angles, seen_rotation
 
 Float32 = NDArray[np.float32]
 
@@ -62,8 +62,9 @@ class ExpressionCode:
         return np.concatenate([e, np.asarray(rotation, dtype=np.float32)], axis=-1)
 
     def seen(self, expression: ArrayLike, pose: ArrayLike) -> Float32:
-        """The numbers [K] of a face with these coefficients under a head → camera pose [4, 4]."""
-        return self.face(expression, euler_angles(np.asarray(pose)[:3, :3]))
+        """The numbers [K] of a face with these coefficients under a head → camera pose [4, 4];
+        angles are those along the line of sight."""
+        return self.face(expression, euler_angles(seen_rotation(pose)))
 
     def __call__(self, face: ArrayLike) -> Float32:
         """Table weights [B] (or [N, B]) of a face's numbers [K] (or [N, K])."""

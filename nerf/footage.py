@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nerf.camera import Camera, head_pose
+from nerf.camera import Camera, head_pose, portrait_at, seen_pose
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,19 +26,31 @@ class Footage:
     expression: NDArray[np.float32]
     """[N, K], as tracked."""
     camera: Camera
-    """The portrait camera, S × S pixels."""
+    """The portrait camera, S × S pixels, of a head in the middle."""
     distance: float
     """Metres from the camera to the head's origin."""
     detail: NDArray[np.int64] | None = None
     """[N, B, 4] boxes (x0, y0, x1, y1) of the eyes and the mouth, pixels, inside the picture; None
     where they are not known."""
+    position: NDArray[np.float64] | None = None
+    """[N, 3] metres, camera axes: where the film's camera sees each head's origin; None: in the
+    middle, at `distance`."""
 
     def __len__(self) -> int:
         return len(self.rgb)
 
     def pose(self, index: int) -> NDArray[np.float64]:
         """The tracked head → camera pose [4, 4] of a frame."""
-        return head_pose(self.rotation[index], self.distance)
+        if self.position is None:
+            return head_pose(self.rotation[index], self.distance)
+        return seen_pose(self.rotation[index], self.position[index])
+
+    def lens(self, index: int) -> Camera:
+        """The camera that took a frame's portrait, S × S pixels."""
+        if self.position is None:
+            return self.camera
+        scale = self.camera.fx / (self.distance * self.camera.width)
+        return portrait_at(self.position[index], self.camera.width, scale)
 
 
 def train_count(frames: int, holdout: float) -> int:

@@ -108,11 +108,15 @@ class Framing:
         return Framing((a, b), (c, d, e, f), (g, h))
 
 
-def head_camera(place: Place, distance_m: float, scale: float) -> tuple[Camera, tuple[int, int]]:
+def head_camera(place: Place, position: ArrayLike,
+                scale: float) -> tuple[Camera, tuple[int, int]]:  # fmt: skip
     """The camera that draws a head right into a picture, pixel on pixel, and where the corner of
-    its square lies there. `scale`: portrait widths per metre. A head that moves needs few sizes:
-    they are multiples of ROUND_PX, since a renderer may prepare itself for each."""
+    its square lies there. `position` [3]: where the picture's camera sees the head (metres, camera
+    axes); `scale`: portrait widths per metre. A head that moves needs few sizes: they are multiples
+    of ROUND_PX, since a renderer may prepare itself for each."""
     side = max(1, math.ceil(place.side / ROUND_PX)) * ROUND_PX
     x0, y0 = math.floor(place.u - side / 2), math.floor(place.v - side / 2)
-    focal = scale * distance_m * place.side
-    return Camera(focal, focal, place.u - x0, place.v - y0, side, side), (x0, y0)
+    x, y, z = (float(p) for p in np.asarray(position, dtype=np.float64))
+    focal = scale * -z * place.side
+    cx, cy = place.u - x0 - scale * x * place.side, place.v - y0 + scale * y * place.side
+    return Camera(focal, focal, cx, cy, side, side), (x0, y0)

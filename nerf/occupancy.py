@@ -7,13 +7,13 @@ Reference: Laurentini 1994 (visual hull); Gao et al. 2022 (a grid over all expre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nerf.camera import Camera, head_pose, project
+from nerf.camera import Camera, project
 from nerf.field import OCCUPANCY_SIZE, Cube
 
 FRONT = 0.105  # metres: nothing of a head lies further in front of its origin (nose tip: 0.075)
@@ -47,22 +47,22 @@ def voxel_centers(size: int = OCCUPANCY_SIZE) -> NDArray[np.float32]:
     return np.ascontiguousarray(grid.reshape(-1, 3))
 
 
-def visual_hull(mattes: ArrayLike, rotations: ArrayLike, camera: Camera, distance: float,
-                cube: Cube, *, misses: float = 0.04) -> NDArray[np.bool_]:  # fmt: skip
+def visual_hull(mattes: ArrayLike, views: Sequence[tuple[ArrayLike, Camera]], cube: Cube, *,
+                misses: float = 0.04) -> NDArray[np.bool_]:  # fmt: skip
     """The voxels [G, G, G] that lie inside (nearly) every matte uint8 [N, H, W].
 
-    `rotations` [N, 3] are the frames' head rotations; a voxel may fall outside a share `misses` of
-    the mattes, and mattes are grown by one voxel, because tracked poses are not exact.
+    `views` are the frames' head → camera poses [4, 4] and cameras; a voxel may fall outside a share
+    `misses` of the mattes, and mattes are grown by one voxel, because tracked poses are not exact.
     """
     m = np.asarray(mattes)
     h, w = m.shape[1:]
     points = cube.to_head(voxel_centers())
-    grow = int(np.ceil(cube.edge / OCCUPANCY_SIZE * camera.fx / distance))
-    kernel = np.ones((2 * grow + 1, 2 * grow + 1), np.uint8)
     outside = np.zeros(len(points), np.int32)
-    for matte, rotation in zip(m, np.asarray(rotations), strict=True):
+    for matte, (pose, camera) in zip(m, views, strict=True):
+        grow = int(np.ceil(cube.edge / OCCUPANCY_SIZE * camera.fx / -np.asarray(pose)[2, 3]))
+        kernel = np.ones((2 * grow + 1, 2 * grow + 1), np.uint8)
         grown = cv2.dilate((matte > 12).astype(np.uint8), kernel)
-        xy = np.floor(project(points, head_pose(rotation, distance), camera)).astype(np.int32)
+        xy = np.floor(project(points, pose, camera)).astype(np.int32)
         seen = (xy[:, 0] >= 0) & (xy[:, 0] < w) & (xy[:, 1] >= 0) & (xy[:, 1] < h)
         inside = np.zeros(len(points), bool)
         inside[seen] = grown[xy[seen, 1], xy[seen, 0]] > 0

@@ -49,7 +49,8 @@ class RayDraw:
             x[-k:], y[-k:] = self.errors.draw(k, rng)
         self._drawn = np.stack([x, y])
         xy = np.stack([x + 0.5, y + 0.5], axis=-1)
-        origin, directions = cube_rays(footage.pose(frame), footage.camera, xy, self.cube, rigid)
+        origin, directions = cube_rays(footage.pose(frame), footage.lens(frame), xy, self.cube,
+                                       rigid)  # fmt: skip
         rgb = footage.rgb[frame, y, x].astype(np.float32) / 255
         alpha = footage.alpha[frame, y, x].astype(np.float32) / 255
         return RayBatch(code, origin, directions, rgb, alpha, np.ones_like(rgb))

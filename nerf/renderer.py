@@ -13,13 +13,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nerf.backends import SteadyRenderer
-from nerf.camera import Camera, euler_angles, head_pose, portrait_camera
+from nerf.camera import (
+    Camera,
+    euler_angles,
+    head_pose,
+    portrait_at,
+    portrait_camera,
+    seen_pose,
+    seen_rotation,
+)
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import Rendered
 from nerf.field import HeadField
 from nerf.weights import from_sections
 
 __all__ = ["HeadRenderer", "Rendered", "load_head"]
+
+
+TURNED = 0.6
+"""How much of a free viewpoint's turn counts as a turn of the head in its room. All of it: outlines
+as the film has them, and a light that turns with the viewer. None: the light where it is, and
+outlines that the field never learned under these angles."""
 
 
 class HeadRenderer:
@@ -60,23 +74,35 @@ class HeadRenderer:
         on, that is, for the rotation of `pose` itself; see `render_portrait` for free viewpoints.
         `background` is RGB in [0, 1].
         """
-        rotation = euler_angles(np.asarray(pose)[:3, :3])
-        return self._render(expression, pose, camera, rotation, background)
+        rotation = euler_angles(seen_rotation(pose))
+        return self._render(expression, pose, camera, rotation, background, rotation)
 
     def render_portrait(self, expression: ArrayLike, rotation: ArrayLike, size: int,
                         view: ArrayLike | None = None,
                         background: ArrayLike = (1.0, 1.0, 1.0),
-                        camera: Camera | None = None) -> Rendered:  # fmt: skip
+                        camera: Camera | None = None,
+                        position: ArrayLike | None = None) -> Rendered:  # fmt: skip
         """The stabilised portrait for the sender's `rotation` [3] (pitch, yaw, roll, radians).
 
         `view` [3] replaces that rotation on screen (free viewpoint): the head is shown as if it had
-        turned that far in its room; the tracker's correction still follows what the tracker saw.
-        `camera` replaces the portrait's own of `size` pixels.
+        turned TURNED of that far in its room; the tracker's correction still follows what the
+        tracker saw.
+        `position` [3] is where the sender's camera sees the head (metres, camera axes), by default
+        in the middle; `camera` replaces the portrait's own of `size` pixels.
         """
         shown = rotation if view is None else view
-        pose = head_pose(shown, self.distance_m)
-        camera = self.portrait(size) if camera is None else camera
-        return self._render(expression, pose, camera, rotation, background)
+        if position is None:
+            pose, own = head_pose(shown, self.distance_m), self.portrait(size)
+        else:
+            pose = seen_pose(shown, position)
+            own = portrait_at(position, size, self.portrait_scale)
+        camera = own if camera is None else camera
+        turned = np.asarray(rotation, dtype=np.float64)
+        if view is not None:
+            aim = np.asarray(view, dtype=np.float64)
+            aim = np.array(euler_angles(aim)) if aim.shape == (3, 3) else aim
+            turned = turned + TURNED * (aim - turned)
+        return self._render(expression, pose, camera, rotation, background, turned)
 
     def set_stride(self, stride: float) -> None:
         """Make the steps along rays this much longer, ≥ 1: faster and worse (processor only)."""
@@ -93,10 +119,10 @@ class HeadRenderer:
         self._pool.close()
 
     def _render(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, tracked: ArrayLike,
-                background: ArrayLike) -> Rendered:  # fmt: skip
+                background: ArrayLike, turned: ArrayLike) -> Rendered:  # fmt: skip
         if not (np.isfinite(expression).all() and np.isfinite(pose).all()):
             raise ValueError("expression and pose must be finite")
-        self._backend.set_expression(self.field.code.seen(expression, pose))
+        self._backend.set_expression(self.field.code.face(expression, turned))
         rigid = self.field.rigid_correction(tracked, expression)
         return self._backend.render(pose, camera, background, rigid)
 

@@ -68,8 +68,8 @@ class Trainer:
                                    rotation if settings.turned else None,
                                    settings.beyond)  # fmt: skip
         self.field = new_field(settings.config, code, cube, self.rng)
-        hull = visual_hull(footage.alpha[sample], footage.rotation[sample], footage.camera,
-                           footage.distance, cube)  # fmt: skip
+        seen = [(footage.pose(i), footage.lens(i)) for i in sample]
+        hull = visual_hull(footage.alpha[sample], seen, cube)
         hull = round_back(hull, cube)
         self.occupancy = Occupancy(hull)
         self.field.occupancy = hull.astype(np.uint8)
@@ -87,11 +87,11 @@ class Trainer:
         self._order: list[int] = []
         self.rays_of = RayDraw(footage, self.count, cube, settings.detail_share,
                                 settings.hard_share)  # fmt: skip
-        poses = [footage.pose(i) for i in range(self.count)]
+        views = [(footage.pose(i), footage.lens(i)) for i in range(self.count)]
         detail = footage.detail[: self.count] if footage.detail is not None else None
         self.resident = open_resident(self.engine, footage.rgb[: self.count],
-                                      footage.alpha[: self.count], self.rays_of.boxes, poses,
-                                      footage.camera, detail)  # fmt: skip
+                                      footage.alpha[: self.count], self.rays_of.boxes, views,
+                                      detail)  # fmt: skip
         self.average: WeightAverage | None = None
         if settings.average > 0:
             self.average = WeightAverage(self.engine.weights, settings.average)
@@ -261,10 +261,10 @@ class Trainer:
     def _seen(self) -> NDArray[np.bool_]:
         """Which voxels [G, G, G] are the surface in some of the training frames."""
         footage = self.footage
-        camera = footage.camera.every(max(1, footage.camera.width // 128))
+        thin = max(1, footage.camera.width // 128)
         seen = np.zeros(self.field.occupancy.shape, bool)
         for i in np.unique(np.linspace(0, self.count - 1, SURFACES).astype(int)).tolist():
-            pose, rigid = footage.pose(i), self.rigid[i]
+            pose, rigid, camera = footage.pose(i), self.rigid[i], footage.lens(i).every(thin)
             depth = self.render_view(footage.expression[i], pose, camera, rigid=rigid).depth
             mark_surface(seen, depth, pose, camera, self.field.cube, rigid)
         return seen
@@ -287,7 +287,7 @@ class Trainer:
         footage = self.footage
         n = max(1, footage.camera.width // 128)
         frames = np.unique(np.linspace(0, self.count - 1, 3).astype(int))
-        shown = [self.render_view(footage.expression[i], footage.pose(i), footage.camera.every(n),
+        shown = [self.render_view(footage.expression[i], footage.pose(i), footage.lens(i).every(n),
                                   rigid=self.rigid[i]).rgb for i in frames]  # fmt: skip
         filmed = np.concatenate(footage.rgb[frames, ::n, ::n])
         return psnr(np.concatenate(shown), filmed)
@@ -295,7 +295,7 @@ class Trainer:
     def render(self, index: int, *, rigid: ArrayLike | None = None) -> Rendered:
         """A frame as the current field shows it, by default with the tracker's own pose."""
         footage = self.footage
-        return self.render_view(footage.expression[index], footage.pose(index), footage.camera,
+        return self.render_view(footage.expression[index], footage.pose(index), footage.lens(index),
                                 rigid=rigid)  # fmt: skip
 
     def render_view(self, expression: ArrayLike, pose: ArrayLike, camera: Camera, *,

@@ -23,6 +23,7 @@ MAX_TEXT = 4096  # characters of any string
 MAX_PROVENANCE = 256  # entries
 MAX_SIZE_PX = 8192
 MAX_NUMBER = 10**18  # of an integer in the provenance
+MAX_OFFSET = 100.0  # portrait widths, or logarithm of a size: nothing that a camera shows
 
 Fact = str | int | float
 
@@ -61,6 +62,11 @@ class AvatarMeta:
     provenance: Mapping[str, Fact]
     """How it was trained, in named facts: preset, steps, seconds, quality, …"""
 
+    rest: tuple[float, float, float] | None = None
+    """The usual offset of the training frames (docs/conventions.md), by which a receiver knows from
+    where the camera saw the head; None in avatars that were learned as if every head sat in the
+    middle of its picture."""
+
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         for field in ("name", "schema", "extractor", "created"):
@@ -84,6 +90,8 @@ class AvatarMeta:
         except ValueError:
             raise LocalError(f"created must be an ISO 8601 date, not {self.created!r}") from None
         set_(self, "provenance", _checked_facts(self.provenance))
+        if self.rest is not None:
+            set_(self, "rest", _checked_rest(self.rest))
 
     def to_json(self) -> bytes:
         """UTF-8 JSON; the same description always gives the same bytes."""
@@ -99,6 +107,8 @@ class AvatarMeta:
             "created": self.created,
             "provenance": dict(self.provenance),
         }
+        if self.rest is not None:
+            document["rest"] = list(self.rest)
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
 
@@ -112,10 +122,10 @@ def meta_from_json(data: bytes) -> AvatarMeta:
     if not isinstance(document, dict):
         raise AvatarFileError("the avatar's metadata is not a JSON object")
     fields = AvatarMeta.__slots__
-    missing = [field for field in fields if field not in document]
+    missing = [field for field in fields if field not in document and field != "rest"]
     if missing:
         raise AvatarFileError(f"the avatar's metadata lacks {', '.join(missing)}")
-    values: dict[str, Any] = {field: document[field] for field in fields}
+    values: dict[str, Any] = {field: document.get(field) for field in fields}
     try:
         values["bounds"] = _bounds_from_json(values["bounds"])
         return AvatarMeta(**values)
@@ -143,6 +153,15 @@ def _number(value: object, field: str) -> int | float:
         return float(value)
     shown = value if isinstance(value, Real) else type(value).__name__
     raise LocalError(f"{field} must be a finite number, not {shown}")
+
+
+def _checked_rest(value: object) -> tuple[float, float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise LocalError("rest must be three numbers")
+    right, down, size = (float(_number(v, "rest")) for v in value)
+    if max(abs(right), abs(down), abs(size)) > MAX_OFFSET:
+        raise LocalError(f"rest must lie within ±{MAX_OFFSET:g}")
+    return right, down, size
 
 
 def _check_text(value: object, field: str) -> str:

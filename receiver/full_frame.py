@@ -22,6 +22,7 @@ from nerf.torso import TorsoError, TorsoLayer, torso_from
 from nerf.torso_kernels import head_over
 from quic_transport.errors import AvatarFileError, LocalError
 from quic_transport.params import BODY_DIM, FaceParams
+from quic_transport.seat import Seat
 
 PLATE = "plate."
 PLATE_QUALITY = 82
@@ -62,10 +63,11 @@ class Renderer(Protocol):
     def render_portrait(
         self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None,
         background: ArrayLike = ..., camera: Camera | None = None,
+        position: ArrayLike | None = None,
     ) -> Rendered:  # fmt: skip
         """The head with this expression [46] that was tracked at `rotation` [3], turned as `view`
-        [3, 3] on the screen, over a colour, by default white; `camera` in place of the portrait's
-        own."""
+        [3, 3] on the screen, over a colour, by default white; `position` [3] is where its camera
+        sees it (metres, camera axes), `camera` in place of the portrait's own."""
 
     def set_stride(self, stride: float) -> None:
         """Make the steps along rays this much longer than usual: faster and worse."""
@@ -102,16 +104,17 @@ class FullFrame:
         torso: TorsoLayer | None,
         background: Image,
         renderer: Renderer,
-        distance_m: float,
+        seat: Seat,
         threads: int | None = None,
     ) -> None:
-        """`background`: uint8 [H, W, 4], colour times opacity, of the framing's size."""
+        """`background`: uint8 [H, W, 4], colour times opacity, of the framing's size; `seat`: where
+        the head sat when it was learned."""
         self.framing, self.torso = framing, torso
         self.background = background
         """What is behind the person."""
         self.opaque = bool((background[..., 3] == 255).all())
         """Whether nothing shines through."""
-        self.renderer, self._distance = renderer, distance_m
+        self.renderer, self._seat = renderer, seat
         self._pool = WorkerPool(threads)
         rest = torso.drivers[0, 3:6] if torso is not None else np.zeros(3)
         self._rest = np.asarray(rest, dtype=np.float64)
@@ -139,7 +142,7 @@ class FullFrame:
         self.cover = cover
         place = self.framing.place(offset)
         if self._reaches(place):
-            self._head_over(picture, cover, params, turn, place)
+            self._head_over(picture, cover, params, turn, place, self._seat.position(offset))
         return picture
 
     def _reaches(self, place: Place) -> bool:
@@ -152,10 +155,11 @@ class FullFrame:
         )  # fmt: skip
 
     def _head_over(self, picture: Image, cover: Image, params: FaceParams,
-                   turn: NDArray[np.float64], place: Place) -> None:  # fmt: skip
+                   turn: NDArray[np.float64], place: Place,
+                   position: NDArray[np.float64]) -> None:  # fmt: skip
         import cv2
 
-        camera, (x0, y0) = head_camera(place, self._distance, self.renderer.portrait_scale)
+        camera, (x0, y0) = head_camera(place, position, self.renderer.portrait_scale)
         whole = (camera.width, camera.height)
         share = self.head_px / max(whole) if self.head_px else 1.0
         enlarged = share < ENLARGED
@@ -164,7 +168,7 @@ class FullFrame:
                                     max(1, round(whole[1] * share)))  # fmt: skip
         shown = self.renderer.render_portrait(
             params.expression, params.rotation, camera.width, view=turn,
-            background=(0.0, 0.0, 0.0), camera=camera,
+            background=(0.0, 0.0, 0.0), camera=camera, position=position,
         )  # fmt: skip
         rgb, alpha = shown.rgb, shown.alpha
         if enlarged:
@@ -262,7 +266,7 @@ def filling(path: str, width: int, height: int) -> Image:
     return np.ascontiguousarray(image[y : y + height, x : x + width, ::-1], dtype=np.uint8)
 
 
-def open_full_frame(sections: Mapping[str, NDArray[Any]], renderer: Renderer, distance_m: float,
+def open_full_frame(sections: Mapping[str, NDArray[Any]], renderer: Renderer, seat: Seat,
                     background: str = "plate",
                     threads: int | None = None) -> FullFrame | None:  # fmt: skip
     """What draws the whole picture of an avatar; None where it has no plate."""
@@ -274,5 +278,5 @@ def open_full_frame(sections: Mapping[str, NDArray[Any]], renderer: Renderer, di
         torso = torso_from(sections, framing)
     except TorsoError as error:
         raise AvatarFileError(str(error)) from error
-    return FullFrame(framing, torso, background_of(background, plate), renderer, distance_m,
+    return FullFrame(framing, torso, background_of(background, plate), renderer, seat,
                      threads)  # fmt: skip

@@ -18,6 +18,7 @@ from nerf.camera import head_pose
 from quic_transport.avatar_file import AvatarFile
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import FaceParams
+from quic_transport.seat import Seat
 from receiver.full_frame import FullFrame, Renderer, open_full_frame
 from receiver.quality import FULL, Quality, QualityControl
 
@@ -30,9 +31,10 @@ class Head:
     whole = False
     """Whether the pictures show more than the head."""
 
-    def __init__(self, renderer: Renderer, distance_m: float, size: int) -> None:
-        """`distance_m`: portrait camera to head, metres; `size`: picture width, pixels."""
-        self.distance_m = distance_m
+    def __init__(self, renderer: Renderer, seat: Seat, size: int) -> None:
+        """`seat`: where the head sat when it was learned; `size`: picture width, pixels."""
+        self.distance_m = seat.distance_m
+        self._seat = seat
         self.size = size
         self.quality = FULL
         """How the next picture is drawn."""
@@ -74,8 +76,9 @@ class Head:
         """The head over white, uint8 [size, size, 3] RGB."""
         width = self.width_at(self.quality)
         turn = np.asarray(pose)[:3, :3]
+        position = self._seat.position(params.offset)
         rgb = self._renderer.render_portrait(params.expression, params.rotation, width,
-                                             view=turn).rgb  # fmt: skip
+                                             view=turn, position=position).rgb  # fmt: skip
         if width == self.size:
             return rgb
         import cv2
@@ -98,8 +101,8 @@ class WholeHead(Head):
 
     whole = True
 
-    def __init__(self, renderer: Renderer, distance_m: float, size: int, full: FullFrame) -> None:
-        super().__init__(renderer, distance_m, size)
+    def __init__(self, renderer: Renderer, seat: Seat, size: int, full: FullFrame) -> None:
+        super().__init__(renderer, seat, size)
         self._full = full
         full.head_px = size
 
@@ -147,8 +150,9 @@ def open_head(
             f"the avatar of {meta.name!r} cannot be drawn ({error}): ask its owner to train it "
             "again with this version of facewire"
         ) from error
+    seat = Seat(meta.distance_m, meta.portrait_scale, meta.rest)
     if background is not None:
-        full = open_full_frame(avatar.sections, renderer, meta.distance_m, background, threads)
+        full = open_full_frame(avatar.sections, renderer, seat, background, threads)
         if full is not None:
-            return WholeHead(renderer, meta.distance_m, size, full)
-    return Head(renderer, meta.distance_m, size)
+            return WholeHead(renderer, seat, size, full)
+    return Head(renderer, seat, size)

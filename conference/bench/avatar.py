@@ -48,8 +48,8 @@ class Scenes:
     """[46] each."""
     poses: list[NDArray[np.float64]]
     """[4, 4] head → camera each."""
-    camera: Any
-    """The set's portrait camera at S × S."""
+    cameras: list[Any]
+    """The cameras that took the portraits, S × S."""
     meta: AvatarMeta
     """The avatar's description."""
 
@@ -190,6 +190,7 @@ def _scenes(avatar: AvatarFile, field: HeadField, data: TrainSet, size: int, cou
     """Some held-out frames; with a personal tracker in the avatar, poses are found from it."""
     from conference.personal.ceiling import optimised_motion
     from conference.personal.sending import aligned, read_portrait
+    from conference.seat import positions_of
     from nerf.cpu.engine import CpuEngine
     from nerf.train import PRESETS, Footage, Trainer
     from nerf.trainset import load_images
@@ -201,7 +202,9 @@ def _scenes(avatar: AvatarFile, field: HeadField, data: TrainSet, size: int, cou
     picked = held[np.unique(np.linspace(0, len(held) - 1, count).astype(int))]
     rgb, alpha = load_images(data, size, picked)
     footage = Footage(rgb, alpha, data.rotation[picked], data.expression[picked],
-                      data.camera.resized(size, size), data.distance_m)  # fmt: skip
+                      data.camera.resized(size, size), data.distance_m,
+                      position=None if avatar.meta.rest is None else positions_of(data)[picked],
+                      )  # fmt: skip
     model = from_sections(avatar.sections)
     expressions, poses = list(footage.expression), [footage.pose(i) for i in range(len(picked))]
     if model is not None:
@@ -213,7 +216,8 @@ def _scenes(avatar: AvatarFile, field: HeadField, data: TrainSet, size: int, cou
             motion = optimised_motion(trainer, i, found.motion, found.expression)
             expressions[i] = found.expression
             poses[i] = motion.apply(footage.pose(i), model.pivot)
-    return Scenes(rgb, alpha, expressions, poses, footage.camera, avatar.meta)
+    cameras = [footage.lens(i) for i in range(len(picked))]
+    return Scenes(rgb, alpha, expressions, poses, cameras, avatar.meta)
 
 
 def _pictures(field: HeadField, scenes: Scenes, pool: WorkerPool) -> list[NDArray[np.uint8]]:
@@ -221,9 +225,9 @@ def _pictures(field: HeadField, scenes: Scenes, pool: WorkerPool) -> list[NDArra
 
     renderer = CpuRenderer(field, pool)
     out = []
-    for expression, pose in zip(scenes.expressions, scenes.poses, strict=True):
-        renderer.set_expression(field.code.seen(expression, pose))
-        out.append(renderer.render(pose, scenes.camera).rgb)
+    for said, pose, camera in zip(scenes.expressions, scenes.poses, scenes.cameras, strict=True):
+        renderer.set_expression(field.code.seen(said, pose))
+        out.append(renderer.render(pose, camera).rgb)
     return out
 
 

@@ -16,8 +16,8 @@ from conference.bench.codec import Subject
 from conference.codec_enrol import codec_sections, looked_at, sent_track
 from conference.codec_metric import landmark_metric, read_meshes
 from conference.codec_tables import phases
+from conference.seat import seat_of_avatar, view_in
 from conference.terminal import announce
-from nerf.camera import Camera, head_pose
 from nerf.metrics import likeness, mean_likeness
 from nerf.renderer import load_head
 from nerf.trainset import TrainSetError, load_images, read_trainset
@@ -68,17 +68,15 @@ def open_subject(path: Path, fps: float, size: int, pictures: int) -> Subject:
     shown = np.unique(np.linspace(0, len(picked) - 1, pictures).astype(int))
     rgb, alpha = load_images(data, size, data.train_count + picked[shown])
     head = load_head(avatar.sections, avatar.meta.distance_m, avatar.meta.portrait_scale)
-    portrait = data.camera.resized(size, size)
-
-    def view(i: int) -> Camera:
-        u, v, side = track.places[picked[i]]
-        return Camera(portrait.fx * side, portrait.fy * side, u * size, v * size, size, size)
+    seat = seat_of_avatar(avatar.meta)
 
     def psnr(vectors: Float64) -> float:
         scores = []
         for n, i in enumerate(shown.tolist()):
             e, r = vectors[i, :EXPRESSION_DIM], vectors[i, EXPRESSION_DIM:]
-            picture = head.render(e, head_pose(r, data.distance_m), view(i)).rgb
+            u, v, side = track.places[picked[i]]
+            pose, camera = view_in((u, v, side), r, track.offsets[picked[i]], seat, size)
+            picture = head.render(e, pose, camera).rgb
             scores.append(likeness(picture, rgb[n], alpha[n]))
         return mean_likeness(scores).psnr_whole
 

@@ -111,6 +111,7 @@ def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> di
     """The scores of one clip; its film and contact sheet are written."""
     from conference.bench.fullframe_body import bodies_of
     from conference.full_frame import open_pictures
+    from conference.seat import seat_of_avatar
     from nerf.renderer import load_head
     from nerf.trainset import read_trainset
     from quic_transport.avatar_file import load_avatar
@@ -119,7 +120,8 @@ def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> di
     avatar = load_avatar(path)
     sections = dict(avatar.sections)
     renderer = load_head(sections, avatar.meta.distance_m, avatar.meta.portrait_scale, args.threads)
-    full = open_pictures(sections, renderer)
+    seat = seat_of_avatar(avatar.meta)
+    full = open_pictures(sections, renderer, seat)
     if full is None:
         raise LocalError(f"{path} is a head alone: train it again from a set with whole pictures")
     trainset = read_trainset(folder)
@@ -130,7 +132,7 @@ def judged(clip: Path, folder: Path, path: Path, args: argparse.Namespace) -> di
     bodies = bodies_of(clip, trainset, sections, tracker, last)
     fulls = {GUESSED: full}
     if bodies is not None:
-        others = (open_pictures(sections, renderer) for _ in range(2))
+        others = (open_pictures(sections, renderer, seat) for _ in range(2))
         fulls |= {way: other for way, other in zip((SENT, FITTED), others, strict=True) if other}
     seen = Seen([], [], [], {way: [] for way in fulls}, {way: [] for way in fulls})
     pairs = list(drawn(clip, trainset, fulls, bodies, tracker, seen, last))

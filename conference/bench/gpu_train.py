@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from conference.bench.results import Row
+from conference.seat import positions_of
 from conference.terminal import announce
 from nerf.backends import RenderBackend, why_not
 from nerf.cpu.pool import WorkerPool
 from nerf.field import HeadField
 from nerf.metrics import psnr
 from nerf.train import PRESETS, Footage, Trainer
-from nerf.trainset import TrainSetError, load_images, read_trainset
+from nerf.trainset import TrainSetError, detail_boxes, load_images, read_trainset
 from quic_transport.errors import LocalError
 
 SCORED = 24  # held-out frames that are looked at
@@ -40,7 +41,7 @@ class HeldOut:
         for i in range(len(f)):
             backend.set_expression(field.code.face(f.expression[i], f.rotation[i]))
             rigid = field.rigid_correction(f.rotation[i], f.expression[i])
-            out.append(psnr(backend.render(f.pose(i), f.camera, rigid=rigid).rgb, f.rgb[i]))
+            out.append(psnr(backend.render(f.pose(i), f.lens(i), rigid=rigid).rgb, f.rgb[i]))
         return float(np.mean(out))
 
 
@@ -50,10 +51,13 @@ def footage_of(folder: Path, size: int, indices: np.ndarray | None = None) -> tu
         t = read_trainset(folder)
         which = np.arange(len(t)) if indices is None else indices
         rgb, alpha = load_images(t, size, which)
+        detail = detail_boxes(t, size)
     except TrainSetError as error:
         raise LocalError(str(error)) from error
+    detail = None if detail is None else detail[which]
     footage = Footage(rgb, alpha, t.rotation[which], t.expression[which],
-                      t.camera.resized(size, size), t.distance_m)  # fmt: skip
+                      t.camera.resized(size, size), t.distance_m, detail,
+                      positions_of(t)[which])  # fmt: skip
     return footage, 1 - t.train_count / len(t)
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from conference.codec_enrol import sent_track
 from conference.full_frame import open_pictures
 from conference.full_frame_lesson import warped
-from nerf.camera import Camera, head_pose
+from conference.seat import seat_of_avatar, view_in
+from nerf.camera import head_pose
 from nerf.framing import Framing
 from nerf.renderer import load_head
 from nerf.trainset import TrainSet, TrainSetError, load_images, read_trainset
@@ -93,18 +94,17 @@ def open_subject(avatar_file: Path, folder: Path, clip: Path | None, *, size: in
     ]
     sections = dict(avatar.sections)
     head = load_head(sections, avatar.meta.distance_m, avatar.meta.portrait_scale)
-    portrait = data.camera.resized(size, size)
+    seat = seat_of_avatar(avatar.meta)
 
     def draw_head(face: FaceParams, i: int) -> Image:
         u, v, side = track.places[i]
-        view = Camera(portrait.fx * side, portrait.fy * side, u * size, v * size, size, size)
-        pose = head_pose(face.rotation, avatar.meta.distance_m)
+        pose, view = view_in((u, v, side), face.rotation, track.offsets[i], seat, size)
         return head.render(face.expression, pose, view).rgb
 
     title = f"the head on white, {size} x {size}"
     scenes = [Scene("head", title, rgb, alpha, draw_head, placed=False)]
     if clip is not None:
-        full = open_pictures(sections, head)
+        full = open_pictures(sections, head, seat)
         if full is None:
             raise LocalError(f"{avatar_file} is a head alone: leave --clip out, or train it again "
                              "from a set with whole pictures")  # fmt: skip

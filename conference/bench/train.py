@@ -28,7 +28,7 @@ KINDS = (("generic tracker", "generic"), ("with a correction", "corrected"),
          ("personal tracker", "personal"), ("pose by pose", "ceiling"))  # fmt: skip
 MEASURES = (("psnr", "dB"), ("psnr head", "dB"), ("psnr rimless", "dB"), ("ssim", ""),
             ("ssim head", ""), ("lpips", ""))  # fmt: skip
-VARIANTS = ("no-detail", "no-hard", "no-average", "no-refinement", "no-spread", "no-turn",
+VARIANTS = ("no-detail", "no-hard", "no-average", "no-spread", "no-turn",
             "no-beyond", "no-warp", "rank12", "rank24", "size256")  # fmt: skip
 
 
@@ -65,7 +65,6 @@ def changed(variant: str) -> TrainSettings:
         "no-detail": replace(fast, detail_share=0.0),
         "no-hard": replace(fast, hard_share=0.0),
         "no-average": replace(fast, average=0.0),
-        "no-refinement": replace(fast, pose_rate=0.0),
         "no-turn": replace(fast, turned=False),
         "no-beyond": replace(fast, beyond=0.0),
         "no-warp": replace(fast, config=replace(fast.config, warp=0)),

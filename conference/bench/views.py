@@ -160,8 +160,9 @@ def main(argv: list[str]) -> int:
             over, matte = as_filmed(person, seen, args.size)
         else:
             over, matte = by_portrait(person, seen, camera, distance)
+        position = None if args.lens == "portrait" or avatar.meta.rest is None else seen.place
         shown = head.render_portrait(tracked.expression, euler_angles(tracked.rotation),
-                                     args.size, view=view)  # fmt: skip
+                                     args.size, view=view, position=position)  # fmt: skip
         return over, matte, shown.rgb
 
     every = list(moments(args.seed, args.seconds, args.script, args.frames))

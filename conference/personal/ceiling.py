@@ -35,7 +35,7 @@ def optimised_motion(trainer: Trainer, frame: int, start: Motion, expression: Ar
     for step in range(1, STEPS + 1):
         x, y = rng.integers(x0, x1, RAYS), rng.integers(y0, y1, RAYS)
         xy = np.stack([x + 0.5, y + 0.5], axis=-1)
-        origin, rays = cube_rays(footage.pose(frame), footage.camera, xy, cube, rigid)
+        origin, rays = cube_rays(footage.pose(frame), footage.lens(frame), xy, cube, rigid)
         rgb = footage.rgb[frame, y, x].astype(np.float32) / 255
         alpha = footage.alpha[frame, y, x].astype(np.float32) / 255
         batch = RayBatch(code, origin, rays, rgb, alpha, np.ones_like(rgb))

@@ -20,11 +20,11 @@ from nerf.pose_correction import fit_correction
 from nerf.surface import Surface, seen_surface, thinned
 from nerf.train import Trainer
 from quic_transport.params import within_reach
-from sender.personal.align import Alignment, Look, align
+from quic_transport.seat import Seat
+from sender.personal.align import Alignment, Look, align, sight
 from sender.personal.model import FEATURES, SIZE_PX, PersonalModel, shifted
 from sender.personal.motion import Motion, project
 from sender.personal.rows import FACING
-from sender.portrait_crop import rotation_matrix
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -56,6 +56,8 @@ class Tracked:
     """[N, 6] refined: `Motion` vectors."""
     refined: Float64
     """[N, 46] refined coefficients."""
+    offset: Float64
+    """[N, 3] where in its picture the head was."""
 
     def __len__(self) -> int:
         return len(self.rotation)
@@ -78,10 +80,9 @@ def surface_of(trainer: Trainer) -> Surface:
     n, footage = trainer.count, trainer.footage
     views = spread_out(footage.rotation[:n], VIEWS)
     trainer.engine.blend(trainer.codes.mean(axis=0).astype(np.float32))
-    camera = footage.camera
     surfaces = []
     for view in views:
-        inside = _eroded(footage.alpha[view])
+        inside, camera = _eroded(footage.alpha[view]), footage.lens(view)
         step = GRID * camera.width
         ys, xs = np.mgrid[0 : camera.height : step, 0 : camera.width : step]
         keep = inside[ys.astype(int), xs.astype(int)]
@@ -110,11 +111,11 @@ def spread_out(rotation: Float64, count: int) -> list[int]:
 
 
 def fit_model(surface: Surface, shift: Float32, pivot: Float64, tracked: Tracked,
-              pictures: Pictures, camera: tuple[float, float],
+              pictures: Pictures, seat: Seat,
               threads: int = 1) -> PersonalModel:  # fmt: skip
     """The person's shades on the surface, which moves by `shift` [3, 46 + 3, K] metres per unit of
     each coefficient and radian, and what to expect of the general tracker."""
-    box = box_of(surface, camera)
+    box = box_of(surface, seat)
     frames = np.unique(np.linspace(0, len(tracked) - 1, min(MOST_FRAMES, len(tracked))).astype(int))
     mean, turn = tracked.expression.mean(axis=0), tracked.rotation.mean(axis=0)
 
@@ -126,8 +127,7 @@ def fit_model(surface: Surface, shift: Float32, pivot: Float64, tracked: Tracked
         points = shifted(surface.points, shift, tracked.refined[i] - mean,
                          tracked.rotation[i] - turn)  # fmt: skip
         at = project(points, surface.normals, pivot, Motion.of(tracked.motion[i]),
-                     rotation_matrix(tracked.rotation[i]), camera[0],
-                     camera[0] * camera[1] * SIZE_PX, SIZE_PX)  # fmt: skip
+                     *sight(seat, tracked.rotation[i], tracked.offset[i], SIZE_PX))  # fmt: skip
         visible = np.clip((at.facing - FACING[0]) / FACING[1], 0.0, 1.0)
         planes = look.sample(at.pixels)
         return planes[:, 0], (planes[:, 1:] ** 2).sum(axis=1), visible.astype(np.float32)
@@ -157,7 +157,9 @@ def fit_model(surface: Surface, shift: Float32, pivot: Float64, tracked: Tracked
         expression_range=correctable(tracked.expression),
         motion_map=expected.astype(np.float32),
         motion_information=(MOTION_TRUST * np.linalg.inv(moved)).astype(np.float32),
-        misfit=np.array([1.0, 2.0], np.float32), camera=np.array(camera, np.float32),
+        misfit=np.array([1.0, 2.0], np.float32),
+        camera=np.array([seat.distance_m, seat.scale], np.float32),
+        rest=np.array(seat.rest or (), np.float32),
     )  # fmt: skip
 
 
@@ -172,11 +174,11 @@ def correctable(expression: Float64) -> Float32:
     return within_reach(np.stack([low - room, high + room])).astype(np.float32)
 
 
-def box_of(surface: Surface, camera: tuple[float, float]) -> Float32:
+def box_of(surface: Surface, seat: Seat) -> Float32:
     """The part of the portrait in which a head that looks ahead lies, with a margin for turns."""
     still = Motion.of(np.zeros(6))
-    at = project(surface.points, surface.normals, np.zeros(3), still, np.eye(3), camera[0],
-                 camera[0] * camera[1] * SIZE_PX, SIZE_PX).pixels  # fmt: skip
+    at = project(surface.points, surface.normals, np.zeros(3), still,
+                 *sight(seat, np.zeros(3), None, SIZE_PX)).pixels  # fmt: skip
     low, high = np.floor(at.min(axis=0)) - MARGIN_PX, np.ceil(at.max(axis=0)) + MARGIN_PX
     return np.clip(np.concatenate([low, high]), 0, SIZE_PX).astype(np.float32)
 
@@ -220,8 +222,9 @@ def align_all(model: PersonalModel, tracked: Tracked, frames: NDArray[np.int64],
 
     def one(i: int) -> Alignment:
         return align(
-            model, Look.at(pictures(i), model.box), tracked.rotation[i], tracked.expression[i]
-        )
+            model, Look.at(pictures(i), model.box), tracked.rotation[i], tracked.expression[i],
+            tracked.offset[i],
+        )  # fmt: skip
 
     with ThreadPoolExecutor(threads) as pool:
         yield from zip(frames.tolist(), pool.map(one, frames.tolist()), strict=True)

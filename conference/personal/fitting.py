@@ -26,7 +26,8 @@ from conference.personal.fit import (
     with_misfit,
 )
 from conference.personal.sending import aligned, read_portrait, sent
-from nerf.camera import head_pose
+from conference.seat import seat_of_set
+from nerf.camera import seen_pose
 from nerf.cpu.render import Rendered
 from nerf.metrics import Likeness, likeness, mean_likeness
 from nerf.train import Trainer
@@ -108,7 +109,7 @@ class PersonalFitting:
         report(f"fitting the personal tracker, {self.done + 1} of {len(MOMENTS)}")
         believed = np.stack([motion_of_rigid(r, edge) for r in trainer.rigid])
         tracked = Tracked(self._set.rotation[:n], self._set.expression[:n].astype(np.float64),
-                          believed, self._refined)  # fmt: skip
+                          believed, self._refined, self._set.offset[:n])  # fmt: skip
         surface = surface_of(trainer)
         if len(surface) < LEAST_POINTS:
             report("the head has no surface yet: this fit is left out")
@@ -117,15 +118,15 @@ class PersonalFitting:
         pivot = np.array(trainer.field.cube.center)
         trainer.engine.store()
         shift = skin_shift(trainer.field, surface.points)
-        model = fit_model(surface, shift, pivot, tracked, self.portrait,
-                          (self._set.distance_m, self._set.scale), self._threads)  # fmt: skip
+        model = fit_model(surface, shift, pivot, tracked, self.portrait, seat_of_set(self._set),
+                          self._threads)  # fmt: skip
         found = [a for _, a in align_all(model, tracked, np.arange(n), self.portrait,
                                          self._threads)]  # fmt: skip
         self.model = with_misfit(model, [a.misfit for a in found])
         self._refined = np.stack([a.expression for a in found])
         rigid = np.stack([rigid_of_motion(a.motion.vector(), edge) for a in found])
         self.done += 1
-        angles = [placed(self.model, a.motion, self._set.rotation[i])[1]
+        angles = [placed(self.model, a.motion, self._set.rotation[i], self._set.offset[i])[1]
                   for i, a in enumerate(found)]  # fmt: skip
         trainer.believe(rigid, self._refined, np.array(angles), fixed=self.done == len(MOMENTS))
 
@@ -137,7 +138,7 @@ class PersonalFitting:
         edge = self._trainer.field.cube.edge
         turns = [
             placed(self.model, Motion.of(motion_of_rigid(self._trainer.rigid[i], edge)),
-                   self._set.rotation[i])[1]
+                   self._set.rotation[i], self._set.offset[i])[1]
             for i in range(n)
         ]  # fmt: skip
         return self._refined, np.array(turns)
@@ -169,7 +170,8 @@ class PersonalFitting:
         every = range(trainer.count, int(frames.max()) + 1)  # a sender sees all of them
         for i, face in zip(every, sent(model, self._set, every, self.portrait), strict=True):
             if i in wanted:
-                pose, camera = face.view(trainer.footage.camera, self._set.distance_m)
+                pose, camera = face.view(self._set.offset[i], seat_of_set(self._set),
+                                         trainer.footage.camera.width)  # fmt: skip
                 yield trainer.render_view(face.expression, pose, camera)
 
     def score(self, frames: NDArray[np.int64], ceiling_frames: int) -> Likenesses:
@@ -188,9 +190,10 @@ class PersonalFitting:
             np.concatenate([self._set.expression[every], self._set.rotation[every]], axis=1),
             tracker=self._set.extractor, schema=self._set.schema,
         )[frames - trainer.count]  # fmt: skip
+        seat = seat_of_set(self._set)
         generic = [
-            judged(trainer.render_view(said[:EXPRESSION_DIM], head_pose(said[EXPRESSION_DIM:],
-                   self._set.distance_m), footage.camera), int(i))
+            judged(trainer.render_view(said[:EXPRESSION_DIM], seen_pose(said[EXPRESSION_DIM:],
+                   seat.position(self._set.offset[i])), footage.lens(int(i))), int(i))
             for i, said in zip(frames, track, strict=True)
         ]  # fmt: skip
         personal = [
@@ -201,5 +204,5 @@ class PersonalFitting:
             found = aligned(model, self._set, i, self.portrait(i))
             motion = optimised_motion(trainer, i, found.motion, found.expression)
             pose = motion.apply(footage.pose(i), model.pivot)
-            best.append(judged(trainer.render_view(found.expression, pose, footage.camera), i))
+            best.append(judged(trainer.render_view(found.expression, pose, footage.lens(i)), i))
         return Likenesses(mean_likeness(generic), mean_likeness(personal), mean_likeness(best))

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nerf.camera import Camera, head_pose
+from conference.seat import offset_in, view_in
+from nerf.camera import Camera
 from nerf.trainset import TrainSet
 from quic_transport.errors import LocalError
 from quic_transport.params import within_reach
+from quic_transport.seat import Seat
 from sender.personal.align import Alignment, Look, align
 from sender.personal.extractor import placed, tempered
 from sender.personal.model import SIZE_PX, PersonalModel
@@ -39,12 +41,11 @@ class Sent:
     place: PortraitCrop
     """The square that the head fills at the receiver, in widths of the set's own portrait."""
 
-    def view(self, portrait: Camera, distance: float) -> tuple[Float64, Camera]:
-        """Pose and camera under which a renderer draws it where the set's portrait has it."""
-        size, side = portrait.width, self.place.side
-        camera = Camera(portrait.fx * side, portrait.fy * side, self.place.u * size,
-                        self.place.v * size, size, size)  # fmt: skip
-        return head_pose(self.rotation, distance), camera
+    def view(self, own: Float64, seat: Seat, size: int) -> tuple[Float64, Camera]:
+        """Pose and camera under which a renderer draws it where the set's portrait of `size` pixels
+        has it, which was cut out at offset `own` [3]."""
+        place = (self.place.u, self.place.v, self.place.side)
+        return view_in(place, self.rotation, offset_in(place, own), seat, size)
 
 
 def read_portrait(trainset: TrainSet, frame: int) -> NDArray[np.uint8]:
@@ -64,7 +65,8 @@ def aligned(model: PersonalModel, trainset: TrainSet, frame: int,
     """The person laid onto one portrait, uint8 [SIZE_PX, SIZE_PX, 3], doubted where it fits
     badly."""
     rotation, expression = trainset.rotation[frame], trainset.expression[frame]
-    found = align(model, Look.at(portrait, model.box), rotation, expression)
+    found = align(model, Look.at(portrait, model.box), rotation, expression,
+                  trainset.offset[frame])  # fmt: skip
     return tempered(model, found, rotation, expression)
 
 
@@ -74,7 +76,8 @@ def sent(model: PersonalModel, trainset: TrainSet, frames: Iterable[int],
     smoother = Smoother(trainset.schema, ALIGNED)
     for frame in frames:
         found = aligned(model, trainset, frame, portraits(frame))
-        place, angles = placed(model, found.motion, trainset.rotation[frame])
+        place, angles = placed(model, found.motion, trainset.rotation[frame],
+                               trainset.offset[frame])  # fmt: skip
         own = crop_at(trainset.offset[frame], 1, 1)  # in a picture that is one wide and high
         u, v = own.u + (place.u - 0.5) * own.side, own.v + (place.v - 0.5) * own.side
         where = np.array([u, v, math.log(place.side * own.side)])

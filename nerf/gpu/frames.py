@@ -77,10 +77,10 @@ def draw(rgb, alpha, boxes, parts, heights, mix, poses, rigid, codes, lens, orde
     """The rays of this step: random pixels of its frame, what they show, and its code.
 
     `rgb` uint8 [F, H, W, 3], `alpha` [F, H, W], `boxes` int32 [F, 4], `poses` float32 [F, 12],
-    `lens` fx fy cx cy; the colour behind is white, as in the pictures. `mix` float32 [2]: the
-    share of the rays, the first ones, through `parts` int32 [F, PARTS, 4], and that of the last
-    ones, drawn by `heights` (`unlike`); the others fall evenly on the frame's box. `cells` int32
-    [rays] tells in which of C² cells of the picture a ray lies.
+    `lens` [F, 4] fx fy cx cy; the colour behind is white, as in the pictures. `mix` float32 [2]:
+    the share of the rays, the first ones, through `parts` int32 [F, PARTS, 4], and that of the
+    last ones, drawn by `heights` (`unlike`); the others fall evenly on the frame's box. `cells`
+    int32 [rays] tells in which of C² cells of the picture a ray lies.
     """
     step = tl.load(at_step)
     frame = tl.load(order + step)
@@ -99,8 +99,9 @@ def draw(rgb, alpha, boxes, parts, heights, mix, poses, rigid, codes, lens, orde
     x, y = tl.where(last, ux, x), tl.where(last, uy, y)
     tl.store(cells + r, (y * C // HT) * C + x * C // W, mask=live)
     cx, cy, cz, q0, q1, q2, q3, q4, q5, q6, q7, q8 = pose_of(poses, rigid, frame)
-    u = (x.to(tl.float32) + 0.5 - tl.load(lens + 2)) / tl.load(lens)
-    v = (tl.load(lens + 3) - y.to(tl.float32) - 0.5) / tl.load(lens + 1)
+    own = lens + 4 * frame
+    u = (x.to(tl.float32) + 0.5 - tl.load(own + 2)) / tl.load(own)
+    v = (tl.load(own + 3) - y.to(tl.float32) - 0.5) / tl.load(own + 1)
     dx, dy, dz = u * q0 + v * q1 - q2, u * q3 + v * q4 - q5, u * q6 + v * q7 - q8
     n = tl.sqrt(dx * dx + dy * dy + dz * dz)
     tl.store(directions + 3 * r, dx / n, mask=live)

@@ -40,15 +40,16 @@ class ResidentTraining:
     """A `TritonEngine` with the footage beside it."""
 
     def __init__(self, engine: TritonEngine, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8],
-                 boxes: ArrayLike, poses: ArrayLike, camera: Camera,
+                 boxes: ArrayLike, views: Sequence[tuple[ArrayLike, Camera]],
                  parts: ArrayLike | None = None) -> None:  # fmt: skip
         """`rgb` [F, H, W, 3] and `alpha` [F, H, W] of the training frames alone, `boxes` [F, 4]
-        (x0, y0, x1, y1) where rays are drawn, `poses` [F, 4, 4] head → camera as tracked;
-        `parts` [F, P, 4] the boxes of eyes and mouth, where they are known."""
+        (x0, y0, x1, y1) where rays are drawn, `views` F poses [4, 4] head → camera as tracked with
+        the cameras that took the frames; `parts` [F, P, 4] the boxes of eyes and mouth, where they
+        are known."""
         self.engine = engine
         device, frames = engine.device, len(rgb)
-        views = [cube_view(p, engine.field.cube) for p in np.asarray(poses)]
-        placed = np.stack([np.concatenate([o, r.ravel()]) for o, r in views])
+        seen = [(*cube_view(pose, engine.field.cube), camera) for pose, camera in views]
+        placed = np.stack([np.concatenate([o, r.ravel()]) for o, r, _ in seen])
 
         def on(array: ArrayLike, dtype: Any) -> Tensor:
             return torch.tensor(np.ascontiguousarray(array, dtype), device=device)
@@ -63,7 +64,7 @@ class ResidentTraining:
         self._mix = torch.zeros(2, device=device)
         self._cells = torch.zeros(engine.max_rays, dtype=torch.int32, device=device)
         self._sums = torch.zeros(2, CELLS * CELLS, device=device)
-        self._lens = on([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+        self._lens = on([(c.fx, c.fy, c.cx, c.cy) for _, _, c in seen], np.float32)
         self._codes = torch.zeros(frames, engine.config.rank, device=device)
         self._rigid, self._moment1, self._moment2 = (
             torch.zeros(frames, 6, device=device) for _ in range(3)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM
+from quic_transport.seat import Seat
 from sender.personal.model import SIZE_PX, PersonalModel
-from sender.personal.motion import Motion
+from sender.personal.motion import Motion, portrait_pose
 from sender.personal.rows import LIGHT, MOTION, RESIDUAL, ROWS, SHIFT, weighted_rows
 from sender.portrait_crop import rotation_matrix
 
@@ -108,20 +109,30 @@ def without_light(image: Float32) -> Float32:
     return np.asarray((image - cv2.resize(low, back)) * cv2.resize(gain, back))
 
 
+def sight(seat: Seat, rotation: ArrayLike, offset: ArrayLike | None,
+          size: int) -> tuple[Float64, float, Float64]:  # fmt: skip
+    """How a camera sees a head that was measured at `rotation` [3] and `offset` [3]: head → camera
+    pose [4, 4], focal length and principal point [2] in pixels of a portrait `size` wide."""
+    position = seat.position(offset)
+    focal = -seat.scale * float(position[2]) * size
+    middle = size * (0.5 + seat.scale * position[:2] * (-1.0, 1.0))
+    return portrait_pose(rotation_matrix(rotation), position), focal, middle
+
+
 def align(
-    model: PersonalModel, look: Look, rotation: ArrayLike, expression: ArrayLike
-) -> Alignment:
+    model: PersonalModel, look: Look, rotation: ArrayLike, expression: ArrayLike,
+    offset: ArrayLike | None = None,
+) -> Alignment:  # fmt: skip
     """Align the person with a portrait in which the general tracker measured `rotation` (pitch,
-    yaw, roll; radians) and `expression` [46]."""
+    yaw, roll; radians) and `expression` [46]; the portrait was cut out of its picture at `offset`
+    [3], None: where it usually is."""
     feature = model.features(rotation, expression)
     prior = Motion.of(model.motion_map.astype(np.float64) @ feature)
     motion = prior
     expected = feature.astype(np.float32) @ model.appearance  # [K]
     by_expression = model.appearance[1 + ROTATION_DIM :]  # [46, K]
     measured, delta = np.asarray(expression, dtype=np.float64), np.zeros(EXPRESSION_DIM)
-    turn = rotation_matrix(rotation)
-    distance, scale = (float(c) for c in model.camera)
-    focal = scale * distance * SIZE_PX
+    pose, focal, middle = sight(model.seat, rotation, offset, SIZE_PX)
     information = model.motion_information.astype(np.float64)
     keep = 1.0 / model.expression_spread.astype(np.float64) ** 2
     inverse = 1.0 / model.spread
@@ -135,8 +146,8 @@ def align(
         shade = expected + delta.astype(np.float32) @ by_expression
         points = model.points_at(rotation, measured + delta)
         squares, visible = weighted_rows(
-            look, points, model.normals, model.pivot, motion, turn, distance, focal, SIZE_PX,
-            shade, inverse, rows,
+            look, points, model.normals, model.pivot, motion, pose, focal, middle, shade, inverse,
+            rows,
         )  # fmt: skip
         misfit = math.sqrt(squares / max(visible, 1.0))
         products = (rows @ rows.T).astype(np.float64)

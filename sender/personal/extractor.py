@@ -14,10 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from quic_transport.params import FaceParams
 from sender.extractor import Extractor, TrackedFace
 from sender.frames import Frame
-from sender.personal.align import Alignment, Look, align
+from sender.personal.align import Alignment, Look, align, sight
 from sender.personal.model import SIZE_PX, PersonalModel
-from sender.personal.motion import Motion, portrait_pose
-from sender.portrait_crop import PortraitCrop, crop_of, line_of_sight_turn, rotation_matrix
+from sender.personal.motion import Motion
+from sender.portrait_crop import (
+    PortraitCrop,
+    crop_of,
+    line_of_sight_turn,
+    offset_of,
+    rotation_matrix,
+)
 from sender.smoothing import ALIGNED
 
 DOUBT = (2.5, 5.0)
@@ -60,15 +66,16 @@ def refined(model: PersonalModel, image: NDArray[np.uint8], face: TrackedFace) -
     """`face` with the pose, the portrait and the expression that the picture itself says."""
     x0, y0, x1, y1 = (int(b) for b in model.box)
     look = Look.of(face.crop.grey(image, SIZE_PX, (x0, y0, x1, y1)), (x0, y0))
-    found = align(model, look, face.params.rotation, face.params.expression)
+    height, width = image.shape[:2]
+    offset = offset_of(face.crop, width, height)
+    found = align(model, look, face.params.rotation, face.params.expression, offset)
     believed = tempered(model, found, face.params.rotation, face.params.expression)
-    place, turn = placed(model, believed.motion, face.params.rotation)
+    place, turn = placed(model, believed.motion, face.params.rotation, offset)
     side = face.crop.side
     crop = PortraitCrop(
         face.crop.u + (place.u - 0.5) * side, face.crop.v + (place.v - 0.5) * side,
         place.side * side,
     )  # fmt: skip
-    height, width = image.shape[:2]
     depth = face.focal_px / (crop.side * float(model.camera[1]))
     pose = np.eye(4)
     pose[:3, 3] = (
@@ -103,15 +110,16 @@ def tempered(
 
 
 def placed(
-    model: PersonalModel, motion: Motion, rotation: ArrayLike
+    model: PersonalModel, motion: Motion, rotation: ArrayLike, offset: ArrayLike | None = None
 ) -> tuple[PortraitCrop, NDArray[np.float64]]:
-    """Of a head seen under `rotation` (pitch, yaw, roll) and moved: the square of the portrait, in
-    portrait widths, in whose middle its origin lies at the right size, and the rotation along the
-    line of sight that it shows there."""
-    distance, scale = (float(c) for c in model.camera)
-    pose = motion.apply(portrait_pose(rotation_matrix(rotation), distance), model.pivot)
-    place, angles, _ = crop_of(pose, distance * scale, 1, 1, scale)
-    return place, angles
+    """Of a head seen under `rotation` (pitch, yaw, roll) at `offset` [3] and moved: the square of
+    the portrait, in portrait widths, in whose middle its origin lies at the right size, and the
+    rotation along the line of sight that it shows there."""
+    start, focal, middle = sight(model.seat, rotation, offset, 1)
+    pose = motion.apply(start, model.pivot)
+    seen, angles, _ = crop_of(pose, focal, 1, 1, model.seat.scale)  # from its principal point
+    u, v = seen.u - 0.5 + float(middle[0]), seen.v - 0.5 + float(middle[1])
+    return PortraitCrop(u, v, seen.side), angles
 
 
 __all__ = ["PersonalExtractor", "placed", "refined", "tempered"]

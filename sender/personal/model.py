@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from quic_transport.avatar_file import PRIVATE
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import EXPRESSION_DIM, ROTATION_DIM, within_reach
+from quic_transport.seat import Seat
 
 Float32 = NDArray[np.float32]
 
@@ -67,6 +68,15 @@ class PersonalModel:
     """[2] median and 95th percentile of the training frames' misfit after alignment."""
     camera: Float32
     """[2] metres from the camera to the head's origin, portrait widths per metre there."""
+    rest: Float32
+    """[3] the usual offset, or [0]: every head is taken for one in the middle of its picture."""
+
+    @property
+    def seat(self) -> Seat:
+        """Where the person sits before the camera."""
+        distance, scale = (float(c) for c in self.camera)
+        x, y, size = self.rest.tolist() if len(self.rest) else (0.0, 0.0, 0.0)
+        return Seat(distance, scale, (x, y, size) if len(self.rest) else None)
 
     def features(self, rotation: ArrayLike, expression: ArrayLike) -> NDArray[np.float64]:
         """[F]: one, the rotation [3] in radians, the expression [46] less its mean."""
@@ -108,13 +118,14 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         arrays: dict[str, Any] = {
             f.name: np.asarray(sections[SECTION + f.name], dtype=np.float32)
             for f in fields(PersonalModel)
-            if f.name not in MOVING
+            if f.name not in (*MOVING, "rest")
         }
         k = len(arrays["points"])
         still = np.zeros((3, EXPRESSION_DIM + ROTATION_DIM, k)), np.zeros(ROTATION_DIM)
         for name, nothing in zip(MOVING, still, strict=True):  # earlier trackers knew none
             section = sections.get(SECTION + name, nothing)
             arrays[name] = np.asarray(section, dtype=np.float32)
+        arrays["rest"] = np.asarray(sections.get(SECTION + "rest", np.zeros(0)), np.float32)
         model = PersonalModel(**arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise AvatarFileError(f"its personal tracker is incomplete ({error})") from error
@@ -125,6 +136,7 @@ def from_sections(sections: Mapping[str, NDArray[np.generic]]) -> PersonalModel 
         "expression_mean": (d,), "rotation_mean": (ROTATION_DIM,), "expression_spread": (d,),
         "expression_range": (2, d), "motion_map": (6, FEATURES),
         "motion_information": (6, 6), "misfit": (2,), "camera": (2,),
+        "rest": (3,) if len(model.rest) else (0,),
     }  # fmt: skip
     for name, shape in wanted.items():
         array = getattr(model, name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sender.portrait_crop import line_of_sight_turn
 from sender.smoothing import rotation_exp, rotation_log
 
 Float64 = NDArray[np.float64]
@@ -50,11 +51,12 @@ class Motion:
         return out
 
 
-def portrait_pose(rotation: Float64, distance: float) -> Float64:
-    """Head → camera [4, 4] of the stabilised portrait, of a rotation matrix [3, 3]."""
+def portrait_pose(rotation: Float64, position: ArrayLike) -> Float64:
+    """Head → camera [4, 4] of a head at `position` [3] (metres, camera axes) that is seen under a
+    rotation matrix [3, 3] along the line of sight."""
     out = np.eye(4)
-    out[:3, :3] = rotation
-    out[2, 3] = -distance
+    out[:3, :3] = line_of_sight_turn(position).T @ rotation
+    out[:3, 3] = position
     return out
 
 
@@ -71,20 +73,22 @@ class Projected:
 
 
 def project(
-    points: Float32, normals: Float32, pivot: ArrayLike, motion: Motion,
-    rotation: Float64, distance: float, focal_px: float, size: int,
+    points: Float32, normals: Float32, pivot: ArrayLike, motion: Motion, pose: Float64,
+    focal_px: float, middle: ArrayLike,
 ) -> Projected:  # fmt: skip
-    """Where the points [K, 3] of a head moved by `motion` and seen under `rotation` [3, 3] lie in
-    a portrait of `size` pixels."""
+    """Where the points [K, 3] of a head moved by `motion` from head → camera `pose` [4, 4] lie in a
+    picture with a focal length of `focal_px` and its principal point at `middle` [2], pixels."""
+    rotation = pose[:3, :3]
     q = np.asarray(pivot, dtype=np.float64)
     arm = (points - q.astype(np.float32)) @ motion.rotation.T.astype(np.float32)
     turn = rotation.astype(np.float32)
-    centre = rotation @ (q + motion.translation) - (0.0, 0.0, distance)
+    centre = rotation @ (q + motion.translation) + pose[:3, 3]
     camera = arm @ turn.T + centre.astype(np.float32)
     k = np.float32(-1.0) / camera[:, 2]
     x, y = camera[:, 0] * k, camera[:, 1] * k
     pixels = np.empty((len(points), 2), np.float32)
-    pixels[:, 0], pixels[:, 1] = size / 2 + focal_px * x, size / 2 - focal_px * y
+    u, v = (float(m) for m in np.asarray(middle, dtype=np.float64))
+    pixels[:, 0], pixels[:, 1] = u + focal_px * x, v - focal_px * y
     # d pixel / d camera is (1, 0, x) and −(0, 1, y) times k·f; through the turn to the head frame:
     kf = (np.float32(focal_px) * k)[:, None]
     jacobian = np.empty((len(points), 2, 6), np.float32)

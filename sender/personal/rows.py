@@ -29,19 +29,21 @@ ROWS = RESIDUAL + 1
 
 def weighted_rows(
     look: Any, points: Float32, normals: Float32, pivot: NDArray[Any], motion: Motion,
-    turn: NDArray[Any], distance: float, focal: float, size: int, expected: Float32,
-    inverse: Float32, rows: Float32,
+    pose: NDArray[Any], focal: float, middle: NDArray[Any], expected: Float32, inverse: Float32,
+    rows: Float32,
 ) -> tuple[float, float]:  # fmt: skip
     """Fill `rows` [8, K]: the derivatives of the brightness residuals by motion and light, and the
     residuals, all times the root of each point's weight (which is the derivative by light);
     gives Σ visible·(residual / spread)² and Σ visible. `look`: planes [H, W, 3] and their corner;
-    `expected` [K] brightness; `inverse` [K] of the spreads."""
+    `pose`, `focal` and `middle` as `project` takes them; `expected` [K] brightness; `inverse` [K]
+    of the spreads."""
     q = np.asarray(pivot, dtype=np.float64)
-    centre = turn @ (q + motion.translation) - np.array([0.0, 0.0, distance])
+    turn = pose[:3, :3]
+    centre = turn @ (q + motion.translation) + pose[:3, 3]
     sums = _fill(
         look.planes, look.corner[0] + 0.5, look.corner[1] + 0.5, points, normals,
         q.astype(np.float32), motion.rotation.astype(np.float32), turn.astype(np.float32),
-        centre.astype(np.float32), np.float32(focal), np.float32(size / 2), expected,
+        centre.astype(np.float32), np.float32(focal), middle.astype(np.float32), expected,
         inverse, rows,
     )  # fmt: skip
     return float(sums[0]), float(sums[1])
@@ -67,8 +69,8 @@ def _fill(planes, x0, y0, points, normals, pivot, m, t, centre, focal, middle, e
         s = np.float32(-1.0) / cz
         x, y, f = cx * s, cy * s, focal * s
         # brightness and its slopes there
-        u = min(max(middle + focal * x - x0, 0.0), width - 1.001)
-        v = min(max(middle - focal * y - y0, 0.0), height - 1.001)
+        u = min(max(middle[0] + focal * x - x0, 0.0), width - 1.001)
+        v = min(max(middle[1] - focal * y - y0, 0.0), height - 1.001)
         iu, iv = int(u), int(v)
         fu, fv = np.float32(u - iu), np.float32(v - iv)
         w00, w01 = (1 - fu) * (1 - fv), fu * (1 - fv)
@@ -104,11 +106,11 @@ def _fill(planes, x0, y0, points, normals, pivot, m, t, centre, focal, middle, e
 
 def plain_rows(
     look: Any, points: Float32, normals: Float32, pivot: NDArray[Any], motion: Motion,
-    turn: NDArray[Any], distance: float, focal: float, size: int, expected: Float32,
-    inverse: Float32, rows: Float32,
+    pose: NDArray[Any], focal: float, middle: NDArray[Any], expected: Float32, inverse: Float32,
+    rows: Float32,
 ) -> tuple[float, float]:  # fmt: skip
     """The twin of `weighted_rows`."""
-    seen = project(points, normals, pivot, motion, turn, distance, focal, size)
+    seen = project(points, normals, pivot, motion, pose, focal, middle)
     planes = look.sample(seen.pixels)
     left = planes[:, 0] - expected
     visible = np.clip((seen.facing - FACING[0]) / FACING[1], 0.0, 1.0)

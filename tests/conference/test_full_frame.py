@@ -17,11 +17,11 @@ from conference.full_frame_lesson import (
     PAINTED,
     SEEN,
     lesson_of,
-    offset_in,
     portrait_view,
     stage_of,
     whole_view,
 )
+from conference.seat import offset_in
 from nerf import torso_fit
 from nerf.torso import torso_from
 from nerf.train import PRESETS

@@ -83,11 +83,10 @@ def launch_everything(config: FieldConfig, precision: torch.dtype) -> None:
                     rigid=rigid)  # fmt: skip
     engine.density_at(rays)
     pictures = np.zeros((2, 16, 16, 3), np.uint8)
-    box, poses = [(0, 0, 16, 16)] * 2, [np.asarray(view.pose)] * 2
+    box, views = [(0, 0, 16, 16)] * 2, [(view.pose, view.camera)] * 2
     rates = Rates(table=0.0, expression=0.0, network=0.0)
     for parts, refine in ((None, True), ([[(0, 0, 8, 8)] * 3] * 2, False)):
-        footage = ResidentTraining(engine, pictures, pictures[..., 0], box, poses, view.camera,
-                                   parts)  # fmt: skip
+        footage = ResidentTraining(engine, pictures, pictures[..., 0], box, views, parts)
         footage.run([1], [0], [rates], LossWeights(), [0.5], [0.0], 5, 1.0, refine=refine)
 
 

@@ -170,7 +170,7 @@ def test_engine_falls_back_when_it_does_not_fit(
     assert choice.backend == "cpu"
     assert len([r for r in caplog.records if "memory is full" in r.message]) == 3
     blank = np.zeros((1, 4, 4), np.uint8)
-    assert backends.open_resident(engine, blank, blank, [], [], CAMERA) is None
+    assert backends.open_resident(engine, blank, blank, [], []) is None
 
 
 def test_head_renderer_says_what_draws() -> None:

@@ -14,9 +14,12 @@ from nerf.camera import (
     head_pose,
     invert_pose,
     pixel_rays,
+    portrait_at,
     portrait_camera,
     project,
     rotation_matrix,
+    seen_pose,
+    seen_rotation,
 )
 from nerf.expression import ExpressionCode, fit_expression_code
 from nerf.field import Cube, cube_rays, rotation_of
@@ -180,7 +183,7 @@ def test_hull_of_a_ball_holds_the_ball_and_little_else() -> None:
     mattes = np.repeat(matte[None], len(rotations), 0)
     cube = fit_cube(mattes, camera, 0.6)
     assert 2 * radius < cube.edge < 0.25
-    hull = visual_hull(mattes, rotations, camera, 0.6, cube)
+    hull = visual_hull(mattes, [(head_pose(r, 0.6), camera) for r in rotations], cube)
     away = np.linalg.norm(cube.to_head(voxel_centers()), axis=1).reshape(hull.shape)
     assert hull[away < radius * 0.97].all()
     assert not hull[away > radius * 1.5].any()
@@ -200,3 +203,19 @@ def test_refreshing_never_opens_what_the_hull_closed(seed: int) -> None:
         occupancy.refresh(lambda xyz: np.where(xyz[:, 0] < 0.5, 500.0, 0.0).astype("f4"), rng)
     assert (occupancy.grid(1 / 128)[5:] == 0).all()
     assert (occupancy.grid(1 / 128)[:3] > 0).sum() == hull[:3].sum()
+
+
+@pytest.mark.parametrize("position", [(0.0, 0.0, -0.6), (0.12, -0.05, -0.5), (-0.2, 0.1, -0.8)])
+def test_a_portrait_is_a_square_of_the_whole_picture(position: tuple[float, float, float]) -> None:
+    """Points of a head beside the axis lie in its portrait where a crop of the picture has them."""
+    turn, scale = np.array([0.1, -0.4, 0.05]), 2.6
+    pose = seen_pose(turn, position)
+    np.testing.assert_allclose(euler_angles(seen_rotation(pose)), turn, atol=1e-12)
+    points = np.random.default_rng(1).normal(0, 0.08, (40, 3))
+    x, y, z = position
+    whole = Camera(700.0, 700.0, 320.0, 240.0, 640, 480)
+    u, v, side = 320 + 700 * x / -z, 240 - 700 * y / -z, 700 / -z / scale
+    cut = (project(points, pose, whole) - (u, v)) / side + 0.5
+    portrait = portrait_at(position, 512, scale)
+    np.testing.assert_allclose(project(points, pose, portrait), 512 * cut, atol=1e-9)
+    np.testing.assert_allclose(project([[0.0, 0.0, 0.0]], pose, portrait), [[256, 256]], atol=1e-9)

@@ -7,7 +7,9 @@ import pytest
 
 import nerf.cpu.render as cpu_render
 from nerf.camera import head_pose, project
-from nerf.renderer import HeadRenderer
+from nerf.cpu.pool import WorkerPool
+from nerf.cpu.render import CpuRenderer
+from nerf.renderer import TURNED, HeadRenderer
 from tests.nerf.heads import random_head
 
 NEUTRAL = np.full(46, 0.5)
@@ -66,12 +68,18 @@ def test_view_turns_the_picture_and_leaves_the_correction() -> None:
                   - plain.rgb).mean() > 1  # fmt: skip
 
 
-def test_a_head_that_learned_with_angles_shows_what_it_learned_under_those_seen() -> None:
+def test_a_free_viewpoint_counts_as_a_turn_in_the_room_by_a_part() -> None:
     field = random_head(turned=True)
     renderer = HeadRenderer(field, 0.5, 2.6, 1)
     ahead = renderer.render_portrait(NEUTRAL, (0, 0, 0), 40)
-    as_ahead = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40, view=(0, 0, 0))
-    np.testing.assert_array_equal(as_ahead.rgb, ahead.rgb)
+    same = renderer.render_portrait(NEUTRAL, (0, 0, 0), 40, view=(0, 0, 0))
+    np.testing.assert_array_equal(same.rgb, ahead.rgb)
+    aside = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40, view=(0, 0, 0))
+    plain = CpuRenderer(field, WorkerPool(1))  # part of the way counts as a turn in the room
+    plain.set_expression(field.code.face(NEUTRAL, (0, 0.3 * (1 - TURNED), 0)))
+    wanted = plain.render(head_pose((0, 0, 0), 0.5), renderer.portrait(40), rigid=np.zeros(6))
+    np.testing.assert_array_equal(aside.rgb, wanted.rgb)
+    assert (aside.rgb != ahead.rgb).any()
     turned = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40)
     field.code.projection[46:] = 0
     without = renderer.render_portrait(NEUTRAL, (0, 0.3, 0), 40)

@@ -31,6 +31,7 @@ from nerf.gpu.resident import HALVINGS, ResidentTraining  # noqa: E402
 FOOTAGE = ball_footage(5, 32)
 BOXES = [bounding_box(a) for a in FOOTAGE.alpha]
 POSES = [FOOTAGE.pose(i) for i in range(5)]
+VIEWS = [(FOOTAGE.pose(i), FOOTAGE.lens(i)) for i in range(5)]
 RATES = Rates(table=1e-2, expression=1e-2, network=1e-3)
 
 
@@ -43,8 +44,7 @@ PARTS = np.array([[(8 + i, 9, 11 + i, 12), (20, 21, 21, 24)] for i in range(5)])
 
 
 def resident(field: HeadField) -> ResidentTraining:
-    out = ResidentTraining(small_engine(field), FOOTAGE.rgb, FOOTAGE.alpha, BOXES, POSES,
-                           FOOTAGE.camera, PARTS)  # fmt: skip
+    out = ResidentTraining(small_engine(field), FOOTAGE.rgb, FOOTAGE.alpha, BOXES, VIEWS, PARTS)
     codes = field.code(FOOTAGE.expression)
     rigid = np.random.default_rng(0).normal(0, 0.02, (5, 6))
     out.believe(codes, rigid, np.zeros((5, 6)), np.zeros((5, 6)), np.zeros(5))

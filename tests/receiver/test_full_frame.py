@@ -16,6 +16,7 @@ from nerf.framing import Framing
 from nerf.torso import Region, TorsoLayer
 from quic_transport.errors import AvatarFileError, LocalError
 from quic_transport.params import FaceParams
+from quic_transport.seat import Seat
 from receiver.display import FolderSink, Picture, on_white, straight
 from receiver.full_frame import (
     FullFrame,
@@ -34,6 +35,7 @@ RED, BLUE = (200, 40, 30), (20, 30, 180)
 SKIN = np.array([180, 120, 90])
 PLATE = np.full((H, W, 3), BLUE, np.uint8)
 POSE = head_pose(np.zeros(3), DISTANCE)
+SEAT = Seat(DISTANCE, 2.6)
 
 
 @dataclass
@@ -52,8 +54,10 @@ class DiscRenderer:
     def render_portrait(
         self, expression: ArrayLike, rotation: ArrayLike, size: int, view: ArrayLike | None = None,
         background: ArrayLike = (1.0, 1.0, 1.0), camera: Camera | None = None,
+        position: ArrayLike | None = None,
     ) -> Shown:  # fmt: skip
         assert camera is not None
+        assert position is not None
         self.cameras.append(camera)
         assert np.asarray(background).max() == 0
         y, x = np.mgrid[: camera.height, : camera.width] + 0.5
@@ -90,7 +94,7 @@ def face(*offset: float) -> FaceParams:
 
 def frame(body: TorsoLayer | None = None, wish: str = "plate") -> tuple[FullFrame, DiscRenderer]:
     renderer = DiscRenderer()
-    return FullFrame(FRAMING, body, background_of(wish, PLATE), renderer, DISTANCE, 2), renderer
+    return FullFrame(FRAMING, body, background_of(wish, PLATE), renderer, SEAT, 2), renderer
 
 
 def test_head_lies_where_its_offset_says_and_the_room_is_left_as_it_was() -> None:
@@ -216,15 +220,15 @@ def test_plate_survives_its_section_and_a_bad_one_is_refused() -> None:
 
 
 def test_avatar_without_a_plate_stays_a_head() -> None:
-    assert open_full_frame({}, DiscRenderer(), DISTANCE) is None
+    assert open_full_frame({}, DiscRenderer(), SEAT) is None
     sections = plate_sections(FRAMING, PLATE)
-    full = open_full_frame(sections, DiscRenderer(), DISTANCE, "#000000", 1)
+    full = open_full_frame(sections, DiscRenderer(), SEAT, "#000000", 1)
     assert full is not None
     assert full.torso is None
     assert not full.draw(face(9.0, 0.0, 0.0), POSE)[..., :3].any()
     with pytest.raises(AvatarFileError):
         open_full_frame({**sections, "torso.picture": np.zeros(9, np.uint8)}, DiscRenderer(),
-                        DISTANCE)  # fmt: skip
+                        SEAT)  # fmt: skip
 
 
 def swaying(passed: float, *numbers: float) -> FaceParams:
@@ -260,7 +264,7 @@ def test_body_that_stands_elsewhere_is_drawn_there() -> None:
     drawn = []
     for numbers in ((), (0, 0, 0, 0), (1, 0, 0, 0)):
         full = FullFrame(body.framing, body, background_of("plate", plate), DiscRenderer(),
-                         DISTANCE, 1)  # fmt: skip
+                         SEAT, 1)  # fmt: skip
         drawn.append(full.draw(swaying(0.0, *numbers), POSE).astype(int))
     assert (drawn[0] == drawn[1]).all()
     shift = round(0.03 * body.region.rest.side)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quic_transport.params import FaceParams
+from quic_transport.seat import Seat
 from receiver.head import LEAST_PX, Head, WholeHead
 from receiver.quality import FULL, LADDER
 
@@ -47,7 +48,7 @@ class SlowRenderer:
 
 def drawn(fps: float | None, size: int, pictures: int = 60) -> tuple[Head, SlowRenderer]:
     renderer = SlowRenderer()
-    head = Head(renderer, 0.6, size)  # type: ignore[arg-type]
+    head = Head(renderer, Seat(0.6, 2.6), size)  # type: ignore[arg-type]
     if fps is not None:
         head.keep(fps, clock=lambda: renderer.now)
     for _ in range(pictures):
@@ -97,7 +98,7 @@ class SlowFrame:
 def test_head_in_a_whole_picture_is_drawn_smaller_too() -> None:
     renderer = SlowRenderer()
     full = SlowFrame(renderer)
-    head = WholeHead(renderer, 0.6, 200, full)  # type: ignore[arg-type]
+    head = WholeHead(renderer, Seat(0.6, 2.6), 200, full)  # type: ignore[arg-type]
     head.keep(20.0, clock=lambda: renderer.now)
     for _ in range(40):
         assert head.draw(STILL, np.eye(4)).shape == (48, 64, 3)

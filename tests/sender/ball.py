@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sender.personal.motion import Motion, portrait_pose
-from sender.portrait_crop import rotation_matrix
+from quic_transport.seat import Seat
+from sender.personal.align import sight
+from sender.personal.motion import Motion
 
 DISTANCE, SCALE = 0.6, 2.6
+SEAT = Seat(DISTANCE, SCALE)
 RADIUS = 0.09
 CENTRE = np.array([0.0, 0.01, -0.02])  # of the ball in the head frame
 LIFT = 0.25  # radii by which coefficient 2 lifts the skin, where it lifts it
@@ -33,15 +35,17 @@ def paint(points: NDArray[np.float64], expression: ArrayLike) -> NDArray[np.floa
 
 
 def picture(
-    rotation: ArrayLike, expression: ArrayLike, motion: ArrayLike = (0.0,) * 6, size: int = 256
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    rotation: ArrayLike, expression: ArrayLike, motion: ArrayLike = (0.0,) * 6, size: int = 256,
+    offset: ArrayLike | None = None, seat: Seat = SEAT,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
     """The portrait, uint8 [S, S, 3], and the ball's matte, uint8 [S, S]. `motion`: where the ball
-    really is, about `CENTRE`, when `rotation` is what was measured."""
-    pose = Motion.of(motion).apply(portrait_pose(rotation_matrix(rotation), DISTANCE), CENTRE)
-    focal = SCALE * DISTANCE * size
+    really is, about `CENTRE`, when `rotation` is what was measured; `offset`: where in the whole
+    picture, for a `seat` that has a usual one."""
+    start, focal, middle = sight(seat, rotation, offset, size)
+    pose = Motion.of(motion).apply(start, CENTRE)
     at = np.arange(size) + 0.5
     u, v = np.meshgrid(at, at)
-    d = np.stack([(u - size / 2) / focal, (size / 2 - v) / focal, -np.ones_like(u)], axis=-1)
+    d = np.stack([(u - middle[0]) / focal, (middle[1] - v) / focal, -np.ones_like(u)], axis=-1)
     centre = pose[:3, :3] @ CENTRE + pose[:3, 3]
     a, b = (d * d).sum(-1), d @ centre
     inside = b * b - a * (centre @ centre - RADIUS**2)

@@ -39,6 +39,7 @@ from quic_transport.codec import Terms
 from quic_transport.codec import rc_tables as tables
 from quic_transport.errors import LocalError
 from quic_transport.params import FaceParams, ParamBounds
+from quic_transport.seat import Seat
 from receiver.full_frame import FullFrame, background_of, plate_sections
 from tests.conference.test_full_frame_body import filmed as body_filmed
 from tests.conference.test_full_frame_body import learn, said, sway
@@ -143,7 +144,8 @@ def test_body_is_measured_in_the_film_and_drawn_as_the_face_has_it(
     assert learned.model is not None
     faces = [said(k, k / 20) for k in range(24)]
     film = [body_filmed(learned.torso, f, sway(k), behind()) for k, f in enumerate(faces)]
-    full = FullFrame(FRAMING, learned.torso, background_of("plate", behind()), DiscRenderer(), 0.6)
+    full = FullFrame(FRAMING, learned.torso, background_of("plate", behind()), DiscRenderer(),
+                     Seat(0.6, 2.6))  # fmt: skip
     monkeypatch.setattr(rd_subject, "filmed", lambda *_: iter(film))
     monkeypatch.setattr(rd_subject, "matte", lambda *_: np.zeros(film[0].shape[:2], np.uint8))
     data: Any = SimpleNamespace(distance_m=0.6)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from conference.personal.fit import Tracked, align_all, fit_model, with_misfit
 from nerf.surface import Surface
+from quic_transport.seat import Seat
+from sender.personal.align import sight
 from sender.personal.model import PersonalModel
 from sender.personal.motion import Motion, project
-from sender.portrait_crop import rotation_matrix
 from tests.sender.ball import CENTRE, DISTANCE, RADIUS, SCALE, picture
 
 FRAMES = 70
@@ -27,7 +28,8 @@ def measured(count: int, seed: int) -> tuple[Tracked, NDArray[np.float64]]:
     truth = np.full((count, 46), 0.1)
     truth[:, 0], truth[:, 1] = 0.5 + 0.4 * np.sin(2.3 * t), 0.5 + 0.4 * np.cos(3.1 * t)
     said = np.clip(truth + rng.normal(0, 0.08, truth.shape) * (truth.std(axis=0) > 0), 0, 1)
-    return Tracked(rotation, said, rng.normal(0, 1, (count, 6)) * NOISE, truth), truth
+    noise = rng.normal(0, 1, (count, 6)) * NOISE
+    return Tracked(rotation, said, noise, truth, np.zeros((count, 3))), truth
 
 
 def pictures(tracked: Tracked, truth: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
@@ -43,7 +45,7 @@ def model() -> PersonalModel:
     shown = pictures(tracked, truth)
     still = np.zeros((3, 49, len(ball_surface())), np.float32)
     fitted = fit_model(
-        ball_surface(), still, CENTRE, tracked, lambda i: shown[i], (DISTANCE, SCALE)
+        ball_surface(), still, CENTRE, tracked, lambda i: shown[i], Seat(DISTANCE, SCALE)
     )
     every = np.arange(0, FRAMES, 5)
     misfits = [a.misfit for _, a in align_all(fitted, tracked, every, lambda i: shown[i])]
@@ -63,7 +65,7 @@ def pixels_off(found: Motion, truth: NDArray[np.float64], rotation: NDArray[np.f
     """Root mean square distance of the ball's seen points from where they are, pixels of 256."""
     at = [
         project(ball_surface().points, ball_surface().normals, CENTRE, m,
-                rotation_matrix(rotation), DISTANCE, SCALE * DISTANCE * 256, 256)
+                *sight(Seat(DISTANCE, SCALE), rotation, None, 256))
         for m in (found, Motion.of(truth))
     ]  # fmt: skip
     seen = at[1].facing > 0.3

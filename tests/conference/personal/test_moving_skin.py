@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conference.personal.fit import Tracked, fit_model
+from quic_transport.seat import Seat
 from sender.personal.align import Look, align
 from tests.conference.personal.painted import ball_surface
 from tests.sender.ball import CENTRE, DISTANCE, LIFT, RADIUS, SCALE, lifted, picture
@@ -35,15 +36,15 @@ def training() -> tuple[Tracked, list[NDArray[np.uint8]]]:
     t = np.linspace(0, 9, n)
     rotation = np.stack([0.1 * np.sin(t), 0.2 * np.sin(1.7 * t), 0.04 * np.cos(t)], axis=1)
     shown = [picture(r, e)[0] for r, e in zip(rotation, truth, strict=True)]
-    return Tracked(rotation, said, np.zeros((n, 6)), truth), shown
+    return Tracked(rotation, said, np.zeros((n, 6)), truth, np.zeros((n, 3))), shown
 
 
 def test_what_moves_is_followed_beyond_what_was_seen() -> None:
     tracked, shown = training()
     model = fit_model(ball_surface(), skin(), CENTRE, tracked, lambda i: shown[i],
-                      (DISTANCE, SCALE))  # fmt: skip
+                      Seat(DISTANCE, SCALE))  # fmt: skip
     still = fit_model(ball_surface(), 0 * skin(), CENTRE, tracked, lambda i: shown[i],
-                      (DISTANCE, SCALE))  # fmt: skip
+                      Seat(DISTANCE, SCALE))  # fmt: skip
     truth, said = np.full(46, 0.1), np.full(46, 0.1)
     said[2] = 0.5
     off = []
@@ -59,7 +60,7 @@ def test_what_moves_is_followed_beyond_what_was_seen() -> None:
 def test_points_lie_where_the_expression_has_them() -> None:
     tracked, shown = training()
     model = fit_model(ball_surface(), skin(), CENTRE, tracked, lambda i: shown[i],
-                      (DISTANCE, SCALE))  # fmt: skip
+                      Seat(DISTANCE, SCALE))  # fmt: skip
     mean, turn = model.expression_mean.astype(np.float64), model.rotation_mean
     assert np.allclose(model.points_at(turn, mean), model.points, atol=1e-7)
     more = model.points_at(turn, mean + 0.5 * np.eye(46)[2])

@@ -11,6 +11,7 @@ from conference.personal.sending import Sent, sent
 from nerf.camera import portrait_camera, project
 from nerf.trainset import TrainSet, portrait_poses
 from quic_transport.params import within_reach
+from quic_transport.seat import Seat
 from tests.conference.personal.painted import ball_surface, measured, model, pictures
 from tests.sender.ball import DISTANCE, SCALE
 
@@ -47,7 +48,7 @@ def test_the_ball_is_drawn_where_it_was(
     for i, face in enumerate(all_sent(shown, FRAMES)):
         true = project(points, Motion.of(motions[i]).apply(trainset.pose[i], CENTRE),
                        trainset.camera)  # fmt: skip
-        pose, camera = face.view(trainset.camera, DISTANCE)
+        pose, camera = face.view(trainset.offset[i], Seat(DISTANCE, SCALE), 256)
         generic.append(np.abs(project(points, trainset.pose[i], trainset.camera) - true).mean())
         personal.append(np.abs(project(points, pose, camera) - true).mean())
     assert np.mean(generic) > 1.0

@@ -18,8 +18,10 @@ from quic_transport.avatar_file import (
 )
 from quic_transport.errors import AvatarFileError
 from quic_transport.params import FaceParams, ParamBounds
+from quic_transport.seat import Seat
 from sender.extractor import TrackedFace
 from sender.frames import Frame
+from sender.personal.align import sight
 from sender.personal.extractor import PersonalExtractor
 from sender.personal.model import SECTION, from_sections, to_sections
 from sender.personal.motion import Motion, project
@@ -116,10 +118,7 @@ def off_screen(said: TrackedFace, cut: TrackedFace, truth: np.ndarray) -> float:
             surface.normals,
             CENTRE,
             motion,
-            rotation_matrix(face.params.rotation),
-            DISTANCE,
-            SCALE * DISTANCE,
-            1,
+            *sight(Seat(DISTANCE, SCALE), face.params.rotation, None, 1),
         )
         place = np.array([face.crop.u, face.crop.v])
         return place + (seen.pixels - 0.5) * face.crop.side, seen.facing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sender.personal.align import Look
-from sender.personal.motion import Motion
+from sender.personal.motion import Motion, portrait_pose
 from sender.personal.rows import ROWS, plain_rows, weighted_rows
 from sender.portrait_crop import rotation_matrix
 from tests.conference.personal.painted import measured, model, pictures
@@ -23,9 +23,9 @@ def test_compiled_rows_are_the_plain_ones(shift: float) -> None:
     for how in (weighted_rows, plain_rows):
         rows = np.zeros((ROWS, len(m.points)), np.float32)
         sums = how(
-            look, m.points, m.normals, m.pivot, motion, rotation_matrix(tracked.rotation[1]),
-            float(m.camera[0]), 400.0, 256, expected,
-            np.float32(1) / m.spread, rows,
+            look, m.points, m.normals, m.pivot, motion,
+            portrait_pose(rotation_matrix(tracked.rotation[1]), (0.02, -0.03, -0.6)), 400.0,
+            np.array([114.0, 108.0]), expected, np.float32(1) / m.spread, rows,
         )  # fmt: skip
         out.append((rows, sums))
     (rows, sums), (plain, wanted) = out
