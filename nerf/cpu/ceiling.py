@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nerf.camera import Camera
-from nerf.cpu.lookup import look_up
+from nerf.cpu.lookup import displace, look_up
 from nerf.cpu.render import CpuRenderer
 from nerf.cpu.shade import shade
 from nerf.cpu.stream import fill, new_chunk, new_rays, start_rays
@@ -54,7 +54,7 @@ def samples_of(renderer: CpuRenderer, pose: ArrayLike,
 
 
 def ceilings(renderer: CpuRenderer, points: list[NDArray[np.float32]]) -> tuple[Ceiling, Ceiling]:
-    """Look-up's and the networks' on `points`, as `samples_of` gives them."""
+    """Look-up's (warp and levels) and the networks' on `points`, as `samples_of` gives them."""
     p, pool = renderer.prepared, renderer.pool
     width = int(p.shapes[:, 2].max())
     rooms = [new_chunk(renderer.field.config.levels, width) for _ in range(pool.threads)]
@@ -62,8 +62,12 @@ def ceilings(renderer: CpuRenderer, points: list[NDArray[np.float32]]) -> tuple[
 
     def encode(thread: int) -> float:
         began = time.thread_time()
+        c = rooms[thread]
         for xyz in points:
-            look_up(p.table, p.offsets, p.resolutions, xyz, len(xyz), rooms[thread].features)
+            n = len(xyz)
+            c.xyz[:n] = xyz  # the warp moves them
+            displace(p.table, p.warp, c.xyz, n, c.answers)
+            look_up(p.table, p.offsets, p.resolutions, c.xyz, n, c.features)
         return time.thread_time() - began
 
     def multiply(thread: int) -> float:

@@ -137,24 +137,38 @@ def put_rays(rays, count, background, edge, rgb, alpha, metres):  # type: ignore
 
 
 @kernel
-def _spread(lattice, i, j):  # type: ignore[no-untyped-def]
-    """By how much the 4 × 4 lattice points around a cell differ, in the channel in which they
-    differ most; -1 where all of them are clear. At a border the 4 × 4 points next to it count."""
-    top = min(max(j - 1, 0), lattice.shape[0] - 4)
-    left = min(max(i - 1, 0), lattice.shape[1] - 4)
-    low0, low1 = lattice[j, i, 0], lattice[j, i, 1]
-    low2, low3 = lattice[j, i, 2], lattice[j, i, 3]
-    high0, high1, high2, high3 = low0, low1, low2, low3
-    for b in range(4):
-        for a in range(4):
-            y, x = np.uint64(top + b), np.uint64(left + a)
-            v0, v1, v2, v3 = lattice[y, x, 0], lattice[y, x, 1], lattice[y, x, 2], lattice[y, x, 3]
-            low0, low1, low2, low3 = min(low0, v0), min(low1, v1), min(low2, v2), min(low3, v3)
-            high0, high1 = max(high0, v0), max(high1, v1)
-            high2, high3 = max(high2, v2), max(high3, v3)
-    if low0 > UNTOUCHED:
-        return np.float32(-1.0)
-    return max(max(high0 - low0, high1 - low1), max(high2 - low2, high3 - low3))
+def spreads(lattice, top, left, extremes, out):  # type: ignore[no-untyped-def]
+    """By how much the 4 × 4 lattice points around each cell of a tile differ, in the channel in
+    which they differ most, into `out` [TILE, TILE]; -1 where all of them are clear. At a border
+    the 4 × 4 points next to it count.
+
+    Rows first, then columns: `extremes` [TILE + 3, TILE, 8] is room for the least and the greatest
+    values of four neighbours in a row.
+    """
+    rows, columns = lattice.shape[0], lattice.shape[1]
+    down, across = min(TILE, rows - top), min(TILE, columns - left)
+    first = min(max(top - 1, 0), rows - 4)
+    for y in range(first, min(max(top + down - 2, 0), rows - 4) + 4):
+        for i in range(across):
+            x = min(max(left + i - 1, 0), columns - 4)
+            for c in range(4):
+                v0, v1 = lattice[y, x, c], lattice[y, x + 1, c]
+                v2, v3 = lattice[y, x + 2, c], lattice[y, x + 3, c]
+                extremes[y - first, i, c] = min(min(v0, v1), min(v2, v3))
+                extremes[y - first, i, 4 + c] = max(max(v0, v1), max(v2, v3))
+    for j in range(down):
+        y = min(max(top + j - 1, 0), rows - 4) - first
+        for i in range(across):
+            clear, most = np.float32(1.0), np.float32(0.0)
+            for c in range(4):
+                low = min(min(extremes[y, i, c], extremes[y + 1, i, c]),
+                          min(extremes[y + 2, i, c], extremes[y + 3, i, c]))  # fmt: skip
+                high = max(max(extremes[y, i, 4 + c], extremes[y + 1, i, 4 + c]),
+                           max(extremes[y + 2, i, 4 + c], extremes[y + 3, i, 4 + c]))  # fmt: skip
+                most = max(most, high - low)
+                if c == 0:
+                    clear = low
+            out[j, i] = np.float32(-1.0) if clear > UNTOUCHED else most
 
 
 @kernel
@@ -240,14 +254,17 @@ def settle_cells(lattice, cells, band, bands, contrast, margin, background, edge
     pixels, nears, fars = rays.pixels, rays.near, rays.far
     one, zero = np.float32(1.0), np.float32(0.0)
     mid, across = np.empty((3, 6), np.float32), np.empty((4, 6), np.float32)
+    extremes = np.empty((TILE + 3, TILE, 8), np.float32)
+    apart = np.empty((TILE, TILE), np.float32)
     for tile in range(band, wide * high, bands):
         top, left = tile // wide * TILE, tile % wide * TILE
         if _empty(cells, top, left):
             _clear_tile(top, left, background, rgb, alpha, metres)
             continue
+        spreads(lattice, top, left, extremes, apart)
         for j in range(top, min(top + TILE, rows)):
             for i in range(left, min(left + TILE, columns)):
-                spread = _spread(lattice, i, j)
+                spread = apart[j - top, i - left]
                 if spread < zero:
                     for k in range(4):
                         _put(2 * i + (k & 1), 2 * j + (k >> 1), one, zero, zero, zero, zero,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nerf.camera import Camera, head_pose, portrait_camera
-from nerf.cpu.lattice import COVER, MARGIN, _interpolate, _spread, cover, settle_cells
+from nerf.cpu.lattice import COVER, MARGIN, TILE, _interpolate, cover, settle_cells, spreads
 from nerf.cpu.march import clip_rays, coarsen, march
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.render import BLOCK, CpuRenderer, outer_blocks
@@ -102,9 +102,29 @@ def test_clear_cells_show_the_background_and_cost_nothing() -> None:
     rgb, listed = settled(lattice, 0.0)
     assert (rgb == 255).all()
     assert not listed
-    assert _spread(lattice, 4, 4) == -1
+    assert spread_of(lattice, 4, 4) == -1
     lattice[4, 4, 0] = 0.9
-    assert _spread(lattice, 4, 4) == pytest.approx(0.1)
+    assert spread_of(lattice, 4, 4) == pytest.approx(0.1)
+
+
+def spread_of(lattice: np.ndarray, row: int, column: int) -> float:
+    """That of the cell right of and below a lattice point."""
+    out, room = np.full((TILE, TILE), np.nan, np.float32), np.empty((TILE + 3, TILE, 8), np.float32)
+    top, left = row // TILE * TILE, column // TILE * TILE
+    spreads(lattice, top, left, room, out)
+    return float(out[row - top, column - left])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (8, 8), (9, 17), (30, 12)])
+def test_a_cell_knows_how_its_neighbours_differ(rows: int, columns: int) -> None:
+    lattice = np.random.default_rng(2).random((rows, columns, 6)).astype(np.float32)
+    lattice[..., 0] *= 0.99
+    for row in range(rows):
+        for column in range(columns):
+            top, left = min(max(row - 1, 0), rows - 4), min(max(column - 1, 0), columns - 4)
+            around = lattice[top : top + 4, left : left + 4, :4]
+            wanted = np.ptp(around, axis=(0, 1)).max()
+            assert spread_of(lattice, row, column) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 5), (33, 48), (70, 31)])
