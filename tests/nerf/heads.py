@@ -45,13 +45,14 @@ def ball_footage(frames: int = 24, size: int = 48, radius: float = 0.08) -> Foot
     return Footage(rgb, alpha, rotation, expression, camera, 0.6)
 
 
-def ball(camera: Camera, rotation: np.ndarray, spot: float,
-         radius: float) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """One picture uint8 [S, S, 3] over white and its matte, 4 × 4 rays a pixel."""
+def ball(camera: Camera, rotation: np.ndarray, spot: float, radius: float,
+         pose: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """One picture uint8 [S, S, 3] over white and its matte, 4 × 4 rays a pixel; `pose` head →
+    camera, by default in the middle."""
     fine = camera.resized(4 * camera.width, 4 * camera.height)
     n = fine.width
     y, x = np.mgrid[0:n, 0:n] + 0.5
-    back = invert_pose(head_pose(rotation, 0.6))
+    back = invert_pose(head_pose(rotation, 0.6) if pose is None else pose)
     d = np.stack([(x - fine.cx) / fine.fx, (fine.cy - y) / fine.fy, -np.ones_like(x)], -1)
     d = d @ back[:3, :3].T
     d /= np.linalg.norm(d, axis=-1, keepdims=True)

@@ -92,3 +92,21 @@ def test_metadata_with_one_bad_value_raises_avatar_file_error(old: bytes, new: b
 def test_metadata_keys_of_later_versions_are_ignored() -> None:
     document = json.loads(META.to_json()) | {"mood": "good"}
     assert same_meta(meta_from_json(json.dumps(document).encode()), META)
+
+
+def test_the_usual_offset_travels_and_older_files_have_none() -> None:
+    meta = replace(META, rest=(0.25, -0.5, -0.75))
+    again = meta_from_json(meta.to_json())
+    assert again.rest == (0.25, -0.5, -0.75)
+    assert b'"rest"' not in META.to_json()
+    assert meta_from_json(META.to_json()).rest is None
+
+
+@pytest.mark.parametrize("rest", [[1, 2], [1, 2, 3, 4], "abc", {"x": 1}, [1, 2, "3"], [0, 0, 1e9],
+                                  [float("nan"), 0, 0], 7, [True, 0, 0]])  # fmt: skip
+def test_a_strange_usual_offset_is_refused(rest: object) -> None:
+    document = json.loads(META.to_json()) | {"rest": rest}
+    with pytest.raises(AvatarFileError, match="rest"):
+        meta_from_json(json.dumps(document).encode())
+    with pytest.raises(LocalError, match="rest"):
+        replace(META, rest=rest)  # type: ignore[arg-type]
