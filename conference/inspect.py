@@ -18,7 +18,7 @@ from quic_transport.errors import AvatarFileError, LocalError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from quic_transport.avatar_file import AvatarFile
+    from quic_transport.avatar_file import AvatarFile, AvatarMeta
 
 YAWS = (-30.0, 0.0, 30.0)  # degrees, of the preview
 
@@ -85,6 +85,7 @@ def description_table(avatar: AvatarFile) -> Table:
         "schema": meta.schema,
         "tracker": meta.extractor,
         "camera distance": f"{meta.distance_m:.3f} m",
+        "usual place": usual_place(meta),
         "portrait": f"{meta.size_px} px, {meta.portrait_scale:g} widths per metre",
         "training video": f"{meta.frame_rate:g} frames per second",
     }
@@ -92,6 +93,17 @@ def description_table(avatar: AvatarFile) -> Table:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         table.add_row(f"  {escape(name)}", escape(text))
     return table
+
+
+def usual_place(meta: AvatarMeta) -> str:
+    """Where the person usually sat, in words."""
+    from conference.seat import seat_of_avatar
+
+    if meta.rest is None:
+        return "not known (an older avatar): taken for the picture's middle"
+    x, y, _ = (100 * seat_of_avatar(meta).position()).tolist()
+    across, up = "right" if x > 0 else "left", "above" if y > 0 else "below"
+    return f"{abs(x):.0f} cm {across} of and {abs(y):.0f} cm {up} the picture's middle"
 
 
 def write_preview(avatar: AvatarFile, path: Path, size: int) -> str:

@@ -107,3 +107,14 @@ def test_senseless_size_is_refused_before_anything_is_shown(
     with pytest.raises(LocalError, match="--size must lie in"):
         main([str(tiny.avatar), "--preview", str(tmp_path / "x.png"), "--size", "5"])
     assert capsys.readouterr().out == ""
+
+
+def test_the_usual_place_is_told_in_words(
+    tiny: TinyPerson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    avatar, path = load_avatar(tiny.avatar), tmp_path / "a.fwa"
+    for rest, words in ((None, "an older avatar"),
+                        ((-0.26, -0.13, -0.5), "10 cm left of and 5 cm above")):  # fmt: skip
+        save_avatar(path, replace(avatar, meta=replace(avatar.meta, rest=rest)))
+        assert main([str(path)]) == 0
+        assert words in capsys.readouterr().out
