@@ -15,8 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-NEARER = 1.6  # times as near, or as far, as in training: beyond, it is another camera that zooms
+LEANING, ZOOMED = 1.3, 2.0
+"""Up to so many times as large, or as small, as usual a head is nearer or farther; from the second
+on another camera shows it, from the usual distance; in between something of both."""
 ASIDE = 1.0  # of the distance: 45° from the axis
+
+
+def nearer(larger: float) -> float:
+    """By how much a head is nearer than usual that is seen so much larger, both as logarithms."""
+    most, end = math.log(LEANING), math.log(ZOOMED)
+    share = min(1.0, max(0.0, (end - abs(larger)) / (end - most)))
+    return math.copysign(min(abs(larger), most * share), larger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +47,7 @@ class Seat:
             return np.array([0.0, 0.0, -self.distance_m])
         known = self.rest if offset is None else np.asarray(offset, dtype=np.float64).tolist()
         right, down, log_size = (float(o) for o in known)
-        nearer = min(max(log_size - self.rest[2], -math.log(NEARER)), math.log(NEARER))
-        depth = self.distance_m * math.exp(-nearer)
+        depth = self.distance_m * math.exp(-nearer(log_size - self.rest[2]))
         most = ASIDE * depth
         x, y = (min(max(o / self.scale, -most), most) for o in (right, -down))
         return np.array([x, y, -depth])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quic_transport.seat import ASIDE, NEARER, Seat
+from quic_transport.seat import ASIDE, LEANING, ZOOMED, Seat, nearer
 from sender.portrait_crop import PortraitCrop, crop_of, offset_of
 
 FOCAL, SIZE = 700.0, (640, 480)
@@ -29,7 +29,7 @@ def seen(position: tuple[float, float, float]) -> tuple[PortraitCrop, np.ndarray
     return crop, offset
 
 
-@given(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2), st.floats(0.45, 0.85))
+@given(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2), st.floats(0.47, 0.77))
 def test_a_head_is_found_again_where_the_camera_saw_it(x: float, y: float, z: float) -> None:
     _, offset = seen((x, y, -z))
     found = seat_of((0.05, -0.02, -0.6)).position(offset)
@@ -44,8 +44,20 @@ def test_a_head_that_nothing_is_said_of_sits_where_it_usually_did() -> None:
 @given(st.lists(st.floats(-1e30, 1e30), min_size=3, max_size=3))
 def test_no_offset_puts_a_head_beside_the_camera_or_far_away(offset: list[float]) -> None:
     x, y, z = Seat(0.6, 2.6, (0.1, 0.0, -0.4)).position(offset)
-    assert 0.6 / NEARER - 1e-9 <= -z <= 0.6 * NEARER + 1e-9
+    assert 0.6 / LEANING - 1e-9 <= -z <= 0.6 * LEANING + 1e-9
     assert max(abs(x), abs(y)) <= -ASIDE * z + 1e-9
+
+
+@given(st.floats(-1.0, 1.0))
+def test_who_leans_forward_is_nearer_and_who_is_zoomed_at_is_not(larger: float) -> None:
+    found = nearer(larger)
+    assert abs(found) <= abs(larger) + 1e-12
+    assert found * larger >= 0.0
+    if abs(larger) <= math.log(LEANING):
+        assert found == pytest.approx(larger)
+    if abs(larger) >= math.log(ZOOMED):
+        assert found == 0.0
+    assert abs(nearer(larger + 1e-4) - found) < 2e-4  # and nothing jumps
 
 
 def test_offsets_do_not_depend_on_the_pictures_size() -> None:
