@@ -28,7 +28,7 @@ from nerf.cpu.march import empty_radius
 from nerf.cpu.pool import WorkerPool
 from nerf.cpu.shade import pack
 from nerf.cpu.stream import Chunk, Field, Rays, View, new_chunk, new_rays, trace
-from nerf.cpu.tables import aligned, blend
+from nerf.cpu.tables import aligned, blend_moved, moved_entries
 from nerf.field import HeadField, cube_view
 
 Float32 = NDArray[np.float32]
@@ -68,6 +68,8 @@ class CpuRenderer:
         """Length of the steps relative to `steps`: more is faster and worse."""
         config = field.config
         self._table = aligned(config.entries)
+        self._table[:] = field.mean
+        self._moved = moved_entries(field.tables)
         matrices = pack(field.networks, config.density_layers)
         fine = np.ascontiguousarray(field.occupancy)
         self.prepared = Field(
@@ -85,11 +87,12 @@ class CpuRenderer:
 
     def set_expression(self, expression: ArrayLike) -> None:
         """Blend the tables for the numbers [K] of a face (`nerf.expression`)."""
-        code = self.field.code(expression)
-        bounds = np.linspace(0, self.field.config.entries, self.pool.threads * 2 + 1).astype(int)
+        code, entries = self.field.code(expression), self._moved
+        bounds = np.linspace(0, len(entries), self.pool.threads * 2 + 1).astype(int)
 
         def work(i: int) -> None:
-            blend(self.field.mean, self.field.tables, code, bounds[i], bounds[i + 1], self._table)
+            blend_moved(self.field.mean, self.field.tables, code, entries, bounds[i],
+                        bounds[i + 1], self._table)  # fmt: skip
 
         self.pool.map(work, range(len(bounds) - 1))
 

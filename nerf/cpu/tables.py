@@ -39,6 +39,25 @@ def blend(mean, tables, code, lo, hi, out):  # type: ignore[no-untyped-def]
             out[e, f] = mean[e, f] + a
 
 
+def moved_entries(tables: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Which entries of expression tables [Eb, 4, B] any expression changes: in a stored avatar
+    about half, the rest lie where no ray goes."""
+    return np.flatnonzero(tables.any(axis=(1, 2)))
+
+
+@kernel
+def blend_moved(mean, tables, code, entries, lo, hi, out):  # type: ignore[no-untyped-def]
+    """`blend` for `entries[lo:hi]` alone; `out` holds the mean elsewhere."""
+    rank = tables.shape[2]
+    for i in range(lo, hi):
+        e = entries[i]
+        for f in range(4):
+            a = np.float32(0.0)
+            for b in range(rank):
+                a += code[b] * tables[e, f, b]
+            out[e, f] = mean[e, f] + a
+
+
 @kernel
 def step_tables(mean, tables, moment1, moment2, grad, code, lo, hi,
                 rate, expression_rate, beta1, beta2, decay, eps):  # type: ignore[no-untyped-def]  # fmt: skip

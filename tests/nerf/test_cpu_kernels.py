@@ -13,7 +13,7 @@ from nerf.cpu.engine import CpuEngine
 from nerf.cpu.lookup import look_up
 from nerf.cpu.march import clip_rays, coarsen, march
 from nerf.cpu.pool import WorkerPool
-from nerf.cpu.tables import aligned, blend
+from nerf.cpu.tables import aligned, blend, blend_moved, moved_entries
 from nerf.expression import fit_expression_code
 from nerf.field import Cube, HeadField, new_field
 from nerf.step import LossWeights, Rates, RayBatch
@@ -50,6 +50,22 @@ def test_blend_equals_reference(config: FieldConfig) -> None:
     blend(field.mean, field.tables, code, config.entries // 2, config.entries, out)
     twin = reference.blend_tables(*map(torch.from_numpy, (field.mean, field.tables, code)))
     np.testing.assert_allclose(out, twin.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_entries_that_no_expression_moves_need_no_blending(config: FieldConfig) -> None:
+    field, rng = random_field(config, 4), np.random.default_rng(6)
+    field.tables[rng.random(len(field.tables)) < 0.6] = 0.0
+    code = rng.standard_normal(config.rank).astype(np.float32)
+    wanted, out = aligned(config.entries), aligned(config.entries)
+    blend(field.mean, field.tables, code, 0, config.entries, wanted)
+    moved = moved_entries(field.tables)
+    assert len(moved) <= 0.5 * len(field.tables)
+    out[:] = field.mean
+    half = len(moved) // 2
+    blend_moved(field.mean, field.tables, code, moved, 0, half, out)
+    blend_moved(field.mean, field.tables, code, moved, half, len(moved), out)
+    np.testing.assert_allclose(out, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_blend_of_one_hot_code_is_that_table() -> None:
