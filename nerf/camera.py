@@ -54,8 +54,7 @@ class Camera:
 def portrait_camera(size: int, distance: float, scale: float) -> Camera:
     """The square camera of the stabilised portrait: `scale` portrait widths per metre at depth
     `distance` (metres), principal point in the middle, `size` pixels wide."""
-    focal = scale * distance * size
-    return Camera(focal, focal, size / 2, size / 2, size, size)
+    return portrait_at((0.0, 0.0, -distance), size, scale)
 
 
 def portrait_at(position: ArrayLike, size: int, scale: float) -> Camera:

@@ -16,7 +16,6 @@ from nerf.backends import SteadyRenderer
 from nerf.camera import (
     Camera,
     euler_angles,
-    head_pose,
     portrait_at,
     portrait_camera,
     seen_pose,
@@ -91,12 +90,10 @@ class HeadRenderer:
         in the middle; `camera` replaces the portrait's own of `size` pixels.
         """
         shown = rotation if view is None else view
-        if position is None:
-            pose, own = head_pose(shown, self.distance_m), self.portrait(size)
-        else:
-            pose = seen_pose(shown, position)
-            own = portrait_at(position, size, self.portrait_scale)
-        camera = own if camera is None else camera
+        position = (0.0, 0.0, -self.distance_m) if position is None else position
+        pose = seen_pose(shown, position)
+        if camera is None:
+            camera = portrait_at(position, size, self.portrait_scale)
         turned = np.asarray(rotation, dtype=np.float64)
         if view is not None:
             aim = np.asarray(view, dtype=np.float64)

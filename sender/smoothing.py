@@ -5,8 +5,8 @@ whose cutoff grows with the square of the distance between what is seen and what
 within the tracker's noise it is slow, a blink or a turn passes almost at once. One-Euro opens its
 low-pass by an estimated speed instead, and that estimate's own delay makes it later at equal
 jitter (`conference.bench.jitter` compares them). Rotation is filtered on SO(3).
-A call sends its output; a training set keeps what the tracker said (training refines every
-frame's pose itself), and held-out frames are scored with `sender.smoothed_track`.
+A call sends its output; a training set keeps what the tracker said (training corrects every
+frame by itself), and held-out frames are scored with `sender.smoothed_track`.
 Reference: Casiez, Roussel, Vogel 2012, "1€ Filter".
 """
 

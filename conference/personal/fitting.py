@@ -166,12 +166,12 @@ class PersonalFitting:
         trainer, model = self._trainer, self.model
         if model is None:
             raise ValueError("there is no personal tracker yet")
-        wanted = set(frames.tolist())
+        wanted, seat = set(frames.tolist()), seat_of_set(self._set)
+        size = trainer.footage.camera.width
         every = range(trainer.count, int(frames.max()) + 1)  # a sender sees all of them
         for i, face in zip(every, sent(model, self._set, every, self.portrait), strict=True):
             if i in wanted:
-                pose, camera = face.view(self._set.offset[i], seat_of_set(self._set),
-                                         trainer.footage.camera.width)  # fmt: skip
+                pose, camera = face.view(self._set.offset[i], seat, size)
                 yield trainer.render_view(face.expression, pose, camera)
 
     def score(self, frames: NDArray[np.int64], ceiling_frames: int) -> Likenesses:

@@ -20,23 +20,28 @@ def aligned(entries: int) -> NDArray[np.float32]:
 
 
 @kernel
+def _blend_entry(mean, tables, code, e, out):  # type: ignore[no-untyped-def]
+    """out[e] of `blend`, for an entry that has expression tables."""
+    for f in range(4):
+        a = np.float32(0.0)
+        for b in range(tables.shape[2]):
+            a += code[b] * tables[e, f, b]
+        out[e, f] = mean[e, f] + a
+
+
+@kernel
 def blend(mean, tables, code, lo, hi, out):  # type: ignore[no-untyped-def]
     """out[e] = mean[e] + Σ_b code[b]·tables[e, :, b] for entries lo ≤ e < hi.
 
     `mean`, `out` float32 [E, 4]; `tables` float32 [Eb, 4, B] for the first Eb entries.
     """
-    rank = tables.shape[2]
     blended = tables.shape[0]
     for e in range(lo, hi):
-        if e >= blended:
+        if e < blended:
+            _blend_entry(mean, tables, code, e, out)
+        else:
             for f in range(4):
                 out[e, f] = mean[e, f]
-            continue
-        for f in range(4):
-            a = np.float32(0.0)
-            for b in range(rank):
-                a += code[b] * tables[e, f, b]
-            out[e, f] = mean[e, f] + a
 
 
 def moved_entries(tables: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -48,14 +53,8 @@ def moved_entries(tables: NDArray[np.float32]) -> NDArray[np.int64]:
 @kernel
 def blend_moved(mean, tables, code, entries, lo, hi, out):  # type: ignore[no-untyped-def]
     """`blend` for `entries[lo:hi]` alone; `out` holds the mean elsewhere."""
-    rank = tables.shape[2]
     for i in range(lo, hi):
-        e = entries[i]
-        for f in range(4):
-            a = np.float32(0.0)
-            for b in range(rank):
-                a += code[b] * tables[e, f, b]
-            out[e, f] = mean[e, f] + a
+        _blend_entry(mean, tables, code, entries[i], out)
 
 
 @kernel
