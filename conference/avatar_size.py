@@ -137,20 +137,22 @@ def in_order(sections: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[n
 
 def preview(field: HeadField, meta: AvatarMeta, threads: int | None = None,
             px: int = PREVIEW_PX) -> NDArray[np.uint8]:  # fmt: skip
-    """The resting face from the front."""
+    """The usual face from the front."""
     return portraits(field, meta, px, [0.0], threads)[0]
 
 
 def portraits(field: HeadField, meta: AvatarMeta, px: int, yaws: list[float],
               threads: int | None = None) -> list[NDArray[np.uint8]]:  # fmt: skip
-    """The resting face uint8 [px, px, 3] over white, turned by each of `yaws`, degrees."""
+    """The usual face, uint8 [px, px, 3] over white, turned by each of `yaws`, degrees: the mean of
+    the training frames. The least of every coefficient is no face: a personal tracker corrects them
+    to below what they mean."""
     from nerf.renderer import HeadRenderer
 
     head = HeadRenderer(field, meta.distance_m, meta.portrait_scale, threads, "cpu")
-    rest = meta.bounds.low[:EXPRESSION_DIM]
+    usual = field.code.mean[: field.code.coefficients]
     try:
         return [
-            head.render_portrait(rest, (0.0, 0.0, 0.0), px, view=(0.0, np.radians(yaw), 0.0)).rgb
+            head.render_portrait(usual, (0.0, 0.0, 0.0), px, view=(0.0, np.radians(yaw), 0.0)).rgb
             for yaw in yaws
         ]
     finally:

@@ -107,7 +107,7 @@ def usual_place(meta: AvatarMeta) -> str:
 
 
 def write_preview(avatar: AvatarFile, path: Path, size: int) -> str:
-    """Draw the resting face in three views; the picture in the file where its weights cannot be
+    """Draw the usual face in three views; the picture in the file where its weights cannot be
     drawn. Says which."""
     import cv2
 

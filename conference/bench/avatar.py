@@ -232,7 +232,7 @@ def _pictures(field: HeadField, scenes: Scenes, pool: WorkerPool) -> list[NDArra
 
 
 def _sides(field: HeadField, scenes: Scenes) -> list[NDArray[np.uint8]]:
-    """The resting face from both sides, at 256 pixels."""
+    """The usual face from both sides, at 256 pixels."""
     from conference.avatar_size import portraits
 
     return portraits(field, scenes.meta, 256, YAWS)

@@ -20,6 +20,7 @@ from conference.avatar_size import (
     stored,
 )
 from nerf.field import HeadField
+from nerf.renderer import HeadRenderer
 from nerf.weights import is_drawable
 from quic_transport.avatar_file import (
     AvatarFile,
@@ -181,3 +182,12 @@ def test_misuse_is_one_sentence(full: Path, tmp_path: Path) -> None:
                size="tiny")  # fmt: skip
     assert not Path(out).exists()
     assert facewire.COMMANDS  # the table loads
+
+
+def test_previews_show_the_mean_face_of_training(field: HeadField) -> None:
+    """However low a personal tracker's corrections reach."""
+    head = HeadRenderer(field, META.distance_m, META.portrait_scale, 1)
+    usual = field.code.mean[: field.code.coefficients]
+    mean, lowest = (head.render_portrait(e, (0, 0, 0), 48).rgb for e in (usual, field.code.low))
+    assert (mean != lowest).any()
+    np.testing.assert_array_equal(avatar_size.portraits(field, META, 48, [0.0], 1)[0], mean)
